@@ -1,0 +1,69 @@
+"""The broker: `create_app` puts it together, to be read top to bottom."""
+
+import datetime as dt
+import logging
+import os
+from collections.abc import Callable
+
+from flask import Flask
+
+from broker import documentation, headers, health, layout, problems, session
+from broker.config import Settings, from_environment
+from broker.db import utcnow
+from broker.events.api import api as events_api
+from broker.events.pages import pages as events_pages
+from broker.grants.actions import end_again
+from broker.grants.pages import pages as grants_pages
+from broker.home.pages import pages as home_pages
+from broker.imports.pages import pages as imports_pages
+from broker.ledger.actions import Denials
+from broker.ledger.pages import pages as ledger_pages
+from broker.oauth import metadata
+from broker.oauth.endpoints import oauth
+from broker.oauth.pages import pages as oauth_pages
+from broker.oauth.server import Server
+from broker.opening import open_broker
+from broker.people.pages import pages as people_pages
+from broker.vendors.actions import seed_extension
+
+CAPABILITIES = (
+    home_pages, people_pages, oauth, oauth_pages, metadata.metadata, grants_pages, events_api, events_pages, imports_pages, ledger_pages,
+    documentation.documentation, health.health,
+)  # fmt: skip
+
+
+def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] = utcnow) -> Flask:
+    """The WSGI application of one broker. `now` is the clock, to be replaced by tests only."""
+    settings = settings or from_environment()
+    if os.environ.get("AUTHLIB_INSECURE_TRANSPORT"):
+        raise RuntimeError("AUTHLIB_INSECURE_TRANSPORT is set. Unset it; the broker does not start with it.")
+    metadata.check(settings.origin)
+    # Below INFO the library prints tokens.
+    logging.getLogger("authlib").setLevel(logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+    broker = open_broker(settings, now)
+    seed_extension(broker)
+    end_again(broker)
+
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+    app.config["MAX_FORM_PARTS"] = 2000
+    app.extensions["broker"] = broker
+    app.extensions["denials"] = Denials(broker)
+    app.extensions["oauth"] = Server()
+
+    # In this order: every answer gets its headers, every error its form, every request its gate.
+    headers.setup(app, settings)
+    problems.setup(app)
+    layout.setup(app, settings)
+    session.setup(app, broker)
+    for blueprint in CAPABILITIES:
+        app.register_blueprint(blueprint)
+    return app
+
+
+def close_app(app: Flask) -> None:
+    """Enter what is still to be entered, drain the writer, close the stores."""
+    app.extensions["denials"].close()
+    app.extensions["broker"].close()

@@ -1,0 +1,286 @@
+"""The `broker` command. Without a sub-command it serves."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import click
+
+from broker.config import Settings, WrongSetting, from_environment, in_force
+
+if TYPE_CHECKING:
+    from broker.opening import Broker
+
+P = ParamSpec("P")
+FAILED, CHECK_FAILED, SCHEMA_TOO_NEW = 1, 3, 5
+
+
+def fail(sentence: str, code: int = FAILED) -> None:
+    """Say what is wrong on stderr and end with this exit status."""
+    click.echo(f"broker: {sentence}", err=True)
+    sys.exit(code)
+
+
+def settings() -> Settings:
+    """The settings in force, or an end with a sentence."""
+    try:
+        return from_environment()
+    except WrongSetting as wrong:
+        fail(str(wrong), 2)
+        raise
+
+
+@contextmanager
+def opened() -> Iterator["Broker"]:
+    """The broker of the settings in force, open for one command; every foreseen failure becomes one sentence."""
+    from broker.db import PragmaRefused  # noqa: PLC0415 - the command must answer --help at once
+    from broker.errors import BrokerError  # noqa: PLC0415 - the same
+    from broker.migrations import SchemaTooNew  # noqa: PLC0415 - the same
+    from broker.opening import opened as opening  # noqa: PLC0415 - the same
+    from broker.vault.slots import NoKey  # noqa: PLC0415 - the same
+
+    try:
+        with opening(settings()) as broker:
+            yield broker
+    except SchemaTooNew as too_new:
+        fail(str(too_new), SCHEMA_TOO_NEW)
+    except (NoKey, PragmaRefused) as refused:
+        fail(str(refused))
+    except BrokerError as error:
+        for each in error.errors:
+            click.echo(f"{each['pointer'] or '/'}: {each['detail']}", err=True)
+        fail(error.detail)
+
+
+def with_broker(command: Callable[..., None]) -> Callable[..., None]:
+    """Hand an open broker to a command as its first argument."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        with opened() as broker:
+            command(broker, *args, **kwargs)
+
+    return run
+
+
+def person_named(broker: "Broker", name: str | None) -> bytes:
+    """The person_id behind a name, or the only person's; ends with a sentence if there is no such person."""
+    from broker.people import queries  # noqa: PLC0415 - see opened
+
+    with broker.reading() as tx:
+        everyone = queries.everyone(tx)
+        row = queries.by_name(broker, tx, name) if name else None
+    if name and row is None:
+        fail(f"Nobody here is called {name!r}.")
+    if row is not None:
+        return bytes(row.person_id)
+    if len(everyone) != 1:
+        fail("Say whom you mean with --person NAME." if everyone else "Nobody has an account here yet. Run: broker person add")
+    return everyone[0]
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="proffer", prog_name="broker")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Your personal data broker. Without a command it starts, and prints its address."""
+    if context.invoked_subcommand is None:
+        serve()
+
+
+def serve() -> None:
+    """Start the server of the settings in force and wait for its end."""
+    from broker.people import actions, queries  # noqa: PLC0415 - see opened
+
+    found = settings()
+    with opened() as broker:
+        with broker.reading() as tx:
+            nobody = queries.count(tx) == 0
+        link = actions.make_link(broker).text if nobody else ""
+    click.echo(f"Proffer runs at {found.origin}/ and keeps its data in {found.data_dir}. Stop it with Ctrl-C.")
+    if link:
+        click.echo(f"Make your account here, once, within 15 minutes:\n\n    {found.origin}/sign-up/{link}\n")
+    sys.stdout.flush()
+    run_server(found)
+
+
+def run_server(found: Settings) -> None:
+    """Run the server until it is told to stop."""
+    from granian import Granian  # noqa: PLC0415 - see opened
+    from granian.constants import Interfaces  # noqa: PLC0415 - see opened
+    from granian.log import LogLevels  # noqa: PLC0415 - see opened
+
+    server = Granian(
+        "broker.serving:make", factory=True, address=found.host, port=found.port, interface=Interfaces.WSGI, workers=found.workers,
+        blocking_threads=found.threads, log_level=LogLevels.warning, log_access=False, respawn_failed_workers=True, workers_kill_timeout=10,
+    )  # fmt: skip
+    try:
+        server.serve()
+    except OSError as error:
+        fail(f"Port {found.port} cannot be used: {error.strerror or error}. Set BROKER_PORT to another.")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def config(as_json: bool) -> None:  # noqa: FBT001 - a click option
+    """Print the settings in force."""
+    found = in_force(settings())
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, value in found.items():
+        origin = "environment" if name in os.environ or f"{name}_FILE" in os.environ else "default"
+        click.echo(f"{name}={value}  ({origin})")
+
+
+@main.group()
+def person() -> None:
+    """People of this broker."""
+
+
+@person.command("add")
+@with_broker
+def person_add(broker: "Broker") -> None:
+    """Print a one-use link, valid for 15 minutes, that makes a person."""
+    from broker.people import actions  # noqa: PLC0415 - see opened
+
+    click.echo(f"{broker.settings.origin}/sign-up/{actions.make_link(broker).text}")
+
+
+@main.group()
+def client() -> None:
+    """Vendors' clients."""
+
+
+@client.command("add")
+@click.argument("file", type=click.File("rb"))
+@with_broker
+def client_add(broker: "Broker", file: Any) -> None:
+    """Register a vendor's client from its metadata (a JSON file, - for standard input) and print its client_id."""
+    from marshmallow import ValidationError  # noqa: PLC0415 - see opened
+
+    from broker.events.schemas import pointers  # noqa: PLC0415 - see opened
+    from broker.vendors import actions, schemas  # noqa: PLC0415 - see opened
+    from policies.documents import Malformed, load  # noqa: PLC0415 - see opened
+
+    try:
+        metadata = schemas.ClientMetadata().load(load(file.read()))
+    except Malformed as malformed:
+        fail(f"This is not the JSON we take: {malformed.errors[0]['detail']}", 2)
+    except ValidationError as wrong:
+        for each in pointers(wrong.normalized_messages()):
+            click.echo(f"{each['pointer']}: {each['detail']}", err=True)
+        fail("The client was not registered.", 2)
+    else:
+        click.echo(actions.add_client(broker, metadata))
+
+
+@client.command("remove")
+@click.argument("client_id")
+@with_broker
+def client_remove(broker: "Broker", client_id: str) -> None:
+    """Take a client out of service; its grants stay listed, its tokens are refused at once."""
+    from broker.vendors import actions  # noqa: PLC0415 - see opened
+
+    if not actions.disable_client(broker, client_id):
+        fail(f"There is no client {client_id!r}.")
+    click.echo(f"{client_id} is out of service.")
+
+
+@client.command("list")
+@with_broker
+def client_list(broker: "Broker") -> None:
+    """List all clients: id, domain, name, state."""
+    from broker.vendors import queries  # noqa: PLC0415 - see opened
+
+    with broker.reading() as tx:
+        for each in queries.every_client(tx):
+            click.echo(f"{each.client_id}\t{each.domain or '-'}\t{each.name}\t{'in service' if each.enabled else 'out of service'}")
+
+
+@main.group()
+def terms() -> None:
+    """The conditions a person proffers."""
+
+
+@terms.command("set")
+@click.argument("file", type=click.File("rb"))
+@click.option("--person", "name", help="Whose terms; not needed where one person lives here.")
+@with_broker
+def terms_set(broker: "Broker", file: Any, name: str | None) -> None:
+    """Put the terms in FILE (JSON) in force. Running grants can only shrink by this, at once."""
+    from broker.terms import actions  # noqa: PLC0415 - see opened
+    from policies.documents import Malformed, load  # noqa: PLC0415 - see opened
+
+    try:
+        document = load(file.read())
+    except Malformed as malformed:
+        fail(f"This is not the JSON we take: {malformed.errors[0]['detail']}", 2)
+    else:
+        click.echo(f"Version {actions.set_terms(broker, person_named(broker, name), document)} of your terms is in force.")
+
+
+@main.command()
+@click.option("--person", "name", help="Whose ledger; everybody's by default.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@with_broker
+def verify(broker: "Broker", name: str | None, as_json: bool) -> None:  # noqa: FBT001 - a click option
+    """Recompute the ledger from its entries, offline, and say in one sentence whether it holds."""
+    from broker.ledger import queries  # noqa: PLC0415 - see opened
+    from broker.people import queries as people  # noqa: PLC0415 - see opened
+
+    with broker.reading() as tx:
+        whose = [person_named(broker, name)] if name else people.everyone(tx)
+        verdicts = [verdict for each in whose for verdict in queries.verify(tx, broker.keyring(each))]
+    broken = [verdict for verdict in verdicts if verdict.code]
+    entries = sum(verdict.size for verdict in verdicts)
+    if as_json:
+        logs = [{"size": each.size, "root": each.root, "code": each.code, "problem": each.problem} for each in verdicts]
+        click.echo(json.dumps({"ok": not broken, "logs": logs}))
+    elif broken:
+        click.echo(f"The ledger does not hold: {broken[0].problem}")
+    else:
+        click.echo(f"The ledger holds: {entries} entr{'y' if entries == 1 else 'ies'} in {len(verdicts)} log{'' if len(verdicts) == 1 else 's'}, none altered, none missing.")
+    order = (15, 10, 12, 11, 13, 14)
+    sys.exit(min((verdict.code for verdict in broken), key=order.index) if broken else 0)
+
+
+@main.command()
+@click.argument("grant", required=False)
+@click.option("--vendor", help="End every grant to this vendor's domain.")
+@click.option("--all", "everything", is_flag=True, help="End every grant.")
+@click.option("--person", "name", help="Whose; not needed where one person lives here.")
+@with_broker
+def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: bool, name: str | None) -> None:  # noqa: FBT001 - a click option
+    """End grants at once; no question asked."""
+    from broker.grants import actions, queries  # noqa: PLC0415 - see opened
+
+    person_id = person_named(broker, name)
+    with broker.reading() as tx:
+        mine = [each for each in queries.every(tx, broker.keyring(person_id)) if each.status in queries.LIVE]
+    chosen = [each for each in mine if everything or each.id == grant or (vendor and each.details["client"]["domain"] == vendor)]
+    if not chosen:
+        fail("No such grant is live." if grant or vendor or everything else "Say which: a grant's id, --vendor DOMAIN, or --all.")
+    for each in chosen:
+        actions.revoke(broker, person_id, each.grant_id, by={"role": "operator"})
+        click.echo(f"Ended {each.id} ({each.details['client']['domain'] or each.client_id}).")
+
+
+def _late_commands() -> None:
+    from broker.demo import demo  # noqa: PLC0415 - they need the group above
+    from broker.imports.cli import take_in  # noqa: PLC0415 - the same
+
+    main.add_command(demo)
+    main.add_command(take_in)
+
+
+if Path(__file__).with_name("demo.py").exists():
+    _late_commands()
+
+if __name__ == "__main__":
+    main()

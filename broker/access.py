@@ -1,0 +1,131 @@
+"""The gate in for clients: `@token("events:read")` turns a credential into an `Access`, or refuses.
+
+DPoP (RFC 9449) will be checked here, between the look-up of the token and its first use; the token row has the place for its key (`jkt`).
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
+
+from flask import g, request
+
+from broker import current, errors
+from broker.grants import queries as grant_queries
+from broker.ledger import actions as ledger
+from broker.oauth import queries
+from broker.vault import credentials
+from broker.vault.keys import Keyring
+from policies.clauses import Clause
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ACTION_OF: Final = {"events:read": "read", "events:write": "write"}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A call by a client with a token that is good: whose data, which client, which grant. What it may see is for `policies.decide` to say."""
+
+    person_id: bytes
+    ring: Keyring
+    client_id: str
+    vendor_id: str
+    grant_id: bytes
+    status: str
+    version: int
+    given_at: dt.datetime
+    expires_at: dt.datetime
+    clauses: tuple[Clause, ...]
+    limited_to: tuple[str, ...]
+    terms_version: int
+    vendor_classes: frozenset[str]
+
+    @property
+    def grant(self) -> str:
+        """The grant's id as text."""
+        return grant_queries.to_text(self.grant_id)
+
+    @property
+    def by(self) -> dict[str, str]:
+        """Who calls, as the ledger says it."""
+        return {"role": "client", "id": self.client_id, **({"vendor": self.vendor_id} if self.vendor_id else {})}
+
+
+def _credential() -> credentials.Credential:
+    header = request.headers.get("Authorization", "")
+    scheme, _, text = header.partition(" ")
+    if not header:
+        raise errors.NoToken
+    parsed = credentials.parse(current.broker().vault.route_key, "at", text.strip()) if scheme.lower() == "bearer" else None
+    if parsed is None:
+        raise errors.InvalidToken
+    return parsed
+
+
+def look_up() -> Access:
+    """Token → grant → client in one statement, in a transaction of its own. Every cause of refusal gives the same answer."""
+    broker = current.broker()
+    credential = _credential()
+    with broker.reading() as tx:
+        row = queries.by_token(tx, credential)
+    now = broker.now()
+    if row is None or row.token_ended_at is not None or now >= row.token_expires_at or not row.enabled:
+        raise errors.InvalidToken
+    ring = broker.keyring(row.person_id)
+    access = Access(
+        row.person_id, ring, row.client_id, row.vendor_id or "", row.grant_id, row.status, row.version, row.given_at, row.expires_at,
+        grant_queries.opened_clauses(ring, row.grant_id, row.version, row.clauses), tuple(row.limited_to.split()), row.terms_version,
+        frozenset(row.vendor_classes or ()),
+    )  # fmt: skip
+    if row.status not in grant_queries.LIVE or now >= row.expires_at:
+        # The person sees that somebody came back after the end.
+        deny(access, ("grant-ended",), {"method": request.method, "path": request.path})
+        raise errors.InvalidToken
+    return access
+
+
+def deny(access: Access, reasons: tuple[str, ...], about: dict[str, Any]) -> None:
+    """Enter a refused call into the person's ledger, with every reason; the client learns less."""
+    act = "upload" if request.method == "POST" else "read"
+    entry = ledger.Entry(
+        act, current.broker().now(), by=access.by, outcome="denied", reasons=reasons, grant=access.grant, request=g.get("request_id"), about=about
+    )
+    current.denials().record(access.person_id, entry)
+
+
+def access() -> Access:
+    """The access of this request; only behind `@token`."""
+    found = g.get("access")
+    if not isinstance(found, Access):
+        raise errors.NoToken
+    return found
+
+
+def token(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let only calls in whose grant has a clause for `scope`; wrong and missing tokens are counted per address."""
+    action = ACTION_OF[scope]
+
+    def wrap(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def gate(*args: P.args, **kwargs: P.kwargs) -> R:
+            limits = current.broker().limits
+            try:
+                found = look_up()
+            except (errors.NoToken, errors.InvalidToken):
+                limits.count("unauthenticated", current.address())
+                raise
+            if not any(clause.action == action for clause in found.clauses):
+                deny(found, ("no-clause",), {"method": request.method, "path": request.path})
+                raise errors.NotGranted
+            g.access = found
+            with limits.in_flight(found.client_id):
+                return view(*args, **kwargs)
+
+        gate.scope = scope  # type: ignore[attr-defined]
+        return gate
+
+    return wrap
+
+

@@ -1,0 +1,105 @@
+"""Settings: every setting's name, default and sentence, read once from the environment."""
+
+import os
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+from environs import FileAwareEnv
+from marshmallow import ValidationError
+
+PREFIX = "BROKER_"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def _setting(default: Any, sentence: str) -> Any:
+    return field(default=default, metadata={"sentence": sentence})
+
+
+class WrongSetting(Exception):  # noqa: N818 - it is the setting that is wrong, and the message says which.
+    """A setting that start-up cannot work with; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a broker is told at start-up; tests build it directly, `from_environment` reads `BROKER_*`."""
+
+    data_dir: Path = _setting(
+        Path(platformdirs.user_data_dir("proffer")), "Directory of the three stores; made with mode 0700."
+    )
+    key_file: Path = _setting(
+        Path(platformdirs.user_config_dir("proffer")) / "key", "File of the 32 bytes that open the vault; made with mode 0600, never inside the data directory."
+    )
+    host: str = _setting("127.0.0.1", "Address the server listens on.")
+    port: int = _setting(8440, "Port the server listens on.")
+    origin: str = _setting("", "Public origin, such as https://broker.example; empty means http://localhost:<port>.")
+    workers: int = _setting(1, "Server processes.")
+    threads: int = _setting(4, "Request threads in each process.")
+    sandbox: bool = _setting(False, "Say on every page and in the metadata that the people in this broker are synthetic.")
+    log_level: str = _setting("INFO", "Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.")
+    session_idle_days: int = _setting(30, "Days without a visit after which a session ends.")
+    session_days: int = _setting(90, "Days after which a session ends in any case.")
+    import_max_mib: int = _setting(256, "Largest file the Import page takes, in MiB.")
+    rate_vendor_read: str = _setting("60/minute", "Vendor reads per grant.")
+    rate_client_in_flight: int = _setting(4, "Requests of one client that are worked on at once in one process.")
+    rate_par: str = _setting("10/minute", "Pushed requests per client.")
+    rate_token: str = _setting("60/minute", "Calls of the token endpoint per client.")
+    rate_upload: str = _setting("30/minute", "Upload batches per grant of an extension.")
+    rate_upload_events: str = _setting("20000/day", "Uploaded events per grant of an extension.")
+    rate_unauthenticated: str = _setting("30/minute", "Requests per address whose sender could not be told: wrong tokens, wrong clients, unknown links.")
+    rate_sign_in_name: str = _setting("5/15 minutes", "Sign-in attempts per name.")
+    rate_sign_in_address: str = _setting("30/hour", "Sign-in attempts per address.")
+
+    def __post_init__(self) -> None:
+        origin = self.origin or f"http://localhost:{self.port}"
+        object.__setattr__(self, "origin", origin.rstrip("/"))
+        parts = urlsplit(self.origin)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query or parts.fragment:
+            raise WrongSetting(f"BROKER_ORIGIN is {origin!r}: give scheme and host only, such as https://broker.example.")
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            raise WrongSetting("BROKER_ORIGIN uses plain http away from this computer: put the broker behind https.")
+        if self.data_dir in self.key_file.absolute().parents:
+            raise WrongSetting("BROKER_KEY_FILE lies inside BROKER_DATA_DIR: a copy of the data would carry its own key. Put it elsewhere.")
+
+    @property
+    def https(self) -> bool:
+        """Whether people reach the broker over https."""
+        return self.origin.startswith("https://")
+
+    @property
+    def host_header(self) -> str:
+        """The `Host` a browser sends for our origin."""
+        return urlsplit(self.origin).netloc
+
+
+def sentences() -> dict[str, tuple[str, str]]:
+    """Each environment name with its default (as text) and its sentence, in order; the reference page is tested against this."""
+    return {PREFIX + f.name.upper(): (str(f.default), f.metadata["sentence"]) for f in fields(Settings)}
+
+
+def from_environment() -> Settings:
+    """Settings from `BROKER_*` (each also as `BROKER_…_FILE`); an unknown name or a wrong value raises `WrongSetting`."""
+    known = set(sentences())
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in known and name.removesuffix("_FILE") not in known:
+            raise WrongSetting(f"{name} is not a setting of the broker. `broker config` lists them all.")
+    env = FileAwareEnv()
+    given: dict[str, Any] = {}
+    readers = {int: env.int, bool: env.bool, str: env.str}
+    for f in fields(Settings):
+        name = PREFIX + f.name.upper()
+        # A name such as BROKER_KEY_FILE ends like a secret's file but is a setting itself.
+        if name in os.environ or f"{name}_FILE" in os.environ:
+            try:
+                given[f.name] = readers.get(type(f.default), env.path)(name)
+            except (ValueError, ValidationError) as wrong:
+                raise WrongSetting(f"{name} cannot be used: {wrong}. {f.metadata['sentence']}") from None
+    return Settings(**given)
+
+
+def in_force(settings: Settings) -> dict[str, str]:
+    """What `broker config` prints: name to value as text."""
+    return {PREFIX + f.name.upper(): re.sub(r"\s+", " ", str(getattr(settings, f.name))) for f in fields(settings)}

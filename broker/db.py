@@ -1,0 +1,126 @@
+"""The stores: engines, pragmas, transactions and column types; with `writer.py` the only place that knows it is SQLite."""
+
+import contextlib
+import datetime as dt
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import NullPool
+from sqlalchemy.types import TypeDecorator
+
+__all__ = ["CLUSTERED", "DATA", "KEYS", "Moment", "PragmaRefused", "Store", "metadata", "open_engine", "set_pragmas", "upsert", "utcnow"]
+
+# Every table of data.db; keys.db and heads.db have their own, in `vault/models.py`.
+metadata: Final = MetaData()
+
+# Rows of one person lie together, in key order; other databases ignore this option.
+CLUSTERED: Final = {"sqlite_with_rowid": False}
+
+_ALWAYS: Final = {"foreign_keys": 1, "secure_delete": 1, "busy_timeout": 5000, "trusted_schema": 0, "cache_size": -65536}
+# FULL in WAL, EXTRA with a rollback journal: what survives a power loss, measured.
+DATA: Final = {"journal_mode": "wal", "synchronous": 2, **_ALWAYS}
+KEYS: Final = {"journal_mode": "delete", "synchronous": 3, **_ALWAYS}
+
+
+class PragmaRefused(Exception):  # noqa: N818 - the database refused a pragma; start-up stops with this sentence.
+    """A connection whose pragmas do not read back as set; the broker does not start on it."""
+
+
+class Moment(TypeDecorator[dt.datetime]):
+    """A point in time, stored in UTC, given back with its zone; a time without zone is refused."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Refuse times without a zone, store the rest in UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("A stored time needs its zone.")
+        return value.astimezone(dt.UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Give the zone back."""
+        return None if value is None else value.replace(tzinfo=dt.UTC)
+
+
+def utcnow() -> dt.datetime:
+    """The present, with its zone."""
+    return dt.datetime.now(dt.UTC)
+
+
+def set_pragmas(connection: DBAPIConnection, pragmas: dict[str, Any]) -> None:
+    """Set each pragma and read it back; `PragmaRefused` if one does not hold."""
+    cursor = connection.cursor()
+    for name, wanted in pragmas.items():
+        cursor.execute(f"PRAGMA {name} = {wanted}")
+        found = cursor.execute(f"PRAGMA {name}").fetchone()  # type: ignore[func-returns-value]
+        if found is None or str(found[0]).lower() != str(wanted).lower():
+            raise PragmaRefused(f"The database answers {name} = {found and found[0]!r} where {wanted!r} is needed. The broker does not start on it.")
+    cursor.close()
+
+
+def open_engine(path: Path, pragmas: dict[str, Any], begin: str) -> Engine:
+    """An engine on one SQLite file (made with mode 0600) whose transactions open with `begin`."""
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, hide_parameters=True, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: DBAPIConnection, _record: object) -> None:
+        # The driver must not open transactions of its own.
+        connection.isolation_level = None  # type: ignore[attr-defined]
+        set_pragmas(connection, pragmas)
+
+    @event.listens_for(engine, "begin")
+    def _began(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+class Store:
+    """One database file: `reading()` for a fresh read transaction, `writing()` for a durable write transaction of one's own."""
+
+    def __init__(self, path: Path, pragmas: dict[str, Any]) -> None:
+        self.path = path
+        self.readers = open_engine(path, pragmas, "BEGIN")
+        self.writers = open_engine(path, pragmas, "BEGIN IMMEDIATE")
+        self._held = threading.local()
+        self._all: list[Connection] = []
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees what is durable now; the connection is held per thread, the transaction never is."""
+        connection: Connection | None = getattr(self._held, "connection", None)
+        if connection is None or connection.invalidated:
+            connection = self.readers.connect()
+            self._held.connection = connection
+            with self._lock:
+                self._all.append(connection)
+        with connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A write transaction of one's own, durable when the block ends; for the rare writes to keys.db and heads.db."""
+        with self.writers.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection this store holds."""
+        with self._lock:
+            for connection in self._all:
+                connection.close()
+            self._all.clear()
+        self._held = threading.local()
+        self.readers.dispose()
+        self.writers.dispose()

@@ -1,0 +1,191 @@
+"""Taking events in, and forgetting them."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_
+
+from broker.db import upsert
+from broker.events import queries
+from broker.events.models import counts, events, forgotten
+from broker.events.sites import class_of, site_of_host
+from broker.ledger import actions as ledger
+from broker.opening import Broker
+from broker.vault.envelope import OpenKey
+from broker.vault.keys import Keyring
+from policies.slices import Slice
+
+Event = dict[str, Any]
+Key = tuple[str, dt.date, bytes]
+CHUNK: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A checked event, sealed and ready to be inserted."""
+
+    event: Event
+    row: dict[str, Any]
+
+
+def place_of(event: Event) -> Event:
+    """The event with its registrable domain and its site's class, by which policies judge it."""
+    site = site_of_host(event["site"])
+    domain = site.domain if site else event["site"]
+    placed = {**event, "host": event["site"], "domain": domain, "class": class_of(domain)}
+    if "referrer" in event:
+        placed["referrer_class"] = class_of(event["referrer"])
+    return placed
+
+
+def tag_of(ring: Keyring, event_id: str) -> bytes:
+    """The blind tag of an event's id, the same whatever its kind."""
+    return ring.tag("", "events", "event")(event_id)
+
+
+def _only_top(event: Event) -> str | None:
+    tops = {item.get("category", "").split("/")[0] for item in event.get("items", ())}
+    top = tops.pop() if len(tops) == 1 else ""
+    return top or None
+
+
+def seal(ring: Keyring, placed: Sequence[Event], origin: str, received: str) -> list[Ready]:
+    """Seal events (from `place_of`) under their month's keys, in the order of the table's key."""
+    months = Counter((event["kind"], event["time"][:7]) for event in placed)
+    keys: dict[tuple[str, str], OpenKey] = {of: ring.key_for(*of, number) for of, number in months.items()}
+    origin_tag = ring.tag("", "events", "origin")(origin)
+    ready = [_sealed(ring, event, keys[(event["kind"], event["time"][:7])], origin, origin_tag, received) for event in placed]
+    # In key order: scattered inserts into a clustered table cost three times as much.
+    ready.sort(key=lambda each: (each.row["kind"], each.row["day"], each.row["event_tag"]))
+    return ready
+
+
+def _sealed(ring: Keyring, event: Event, key: OpenKey, origin: str, origin_tag: bytes, received: str) -> Ready:
+    kind, day = event["kind"], dt.date.fromisoformat(event["time"][:10])
+    tag = tag_of(ring, event["id"])
+    top = _only_top(event)
+    stored = {name: value for name, value in event.items() if name != "host"} | {"received": received, "origin": origin}
+    row = {
+        "person_id": ring.person_id, "kind": kind, "day": day, "event_tag": tag,
+        "domain_tag": ring.tag(kind, "events", "domain")(event["domain"]),
+        "host_tag": ring.tag(kind, "events", "host")(event["host"]),
+        "class_tag": ring.tag(kind, "events", "class")(event["class"]),
+        "category_tag": ring.tag(kind, "events", "category")(top) if top else None,
+        "origin_tag": origin_tag,
+        "body": key.seal(queries.place(ring.person_id, kind, day, tag), orjson.dumps(stored)),
+    }  # fmt: skip
+    return Ready(event, row)
+
+
+def keep(event: Event, within: Slice | None) -> Event | None:
+    """The placed event as the collection slice lets it in: None if it is not covered, without the fields that are hidden there."""
+    placed = place_of(event)
+    if within is None:
+        return placed
+    if not within.covers(placed):
+        return None
+    return {name: value for name, value in placed.items() if name not in _HIDEABLE or name in within.fields}
+
+
+_HIDEABLE: Final = frozenset({"url", "title", "referrer", "device", "dwell", "engine", "query", "order_id", "coupon", "payment", "ship_to", "period"})
+
+
+def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[str, str]:
+    """Insert what is new; the status of each event id: accepted, duplicate, conflict or forgotten. One transaction, idempotent."""
+    tags = [each.row["event_tag"] for each in ready]
+    mine = events.c.person_id == ring.person_id
+    gone = set(tx.execute(select(forgotten.c.event_tag).where(forgotten.c.person_id == ring.person_id, forgotten.c.event_tag.in_(tags))).scalars())
+    known = {row.event_tag: row for row in tx.execute(select(events).where(mine, events.c.event_tag.in_(tags)))}
+    status: dict[str, str] = {}
+    fresh: dict[bytes, Ready] = {}
+    opened = queries.Opener(ring)
+    for each in ready:
+        tag, event_id = each.row["event_tag"], each.event["id"]
+        if tag in gone:
+            status[event_id] = "forgotten"
+        elif tag in known:
+            status[event_id] = "duplicate" if _same(opened(known[tag]), each.event) else "conflict"
+        elif tag in fresh:
+            status[event_id] = "duplicate" if _same(fresh[tag].event, each.event) else "conflict"
+        else:
+            fresh[tag], status[event_id] = each, "accepted"
+    if fresh:
+        tx.execute(insert(events), [each.row for each in fresh.values()])
+        _count(tx, ring.person_id, Counter((each.row["day"], each.row["kind"]) for each in fresh.values()))
+    return status
+
+
+_OURS: Final = frozenset({"received", "origin", "host", "domain", "class", "referrer_class"})
+
+
+def _same(one: Event, other: Event) -> bool:
+    return {k: v for k, v in one.items() if k not in _OURS} == {k: v for k, v in other.items() if k not in _OURS}
+
+
+_COUNT: Final = upsert(counts).on_conflict_do_update(
+    index_elements=list(counts.primary_key.columns), set_={"number": counts.c.number + bindparam("more")}
+)
+
+
+def _count(tx: Connection, person_id: bytes, more: Mapping[tuple[dt.date, str], int]) -> None:
+    rows = [{"person_id": person_id, "day": day, "kind": kind, "number": number, "more": number} for (day, kind), number in sorted(more.items())]
+    tx.execute(_COUNT, rows)
+
+
+def take_in(
+    broker: Broker, ring: Keyring, given: Sequence[Event], *, origin: str, within: Slice | None, entry: ledger.Entry, guard: Iterable[Any] = ()
+) -> dict[str, str]:
+    """Store checked events in one durable transaction with one ledger entry; returns each id's status.
+
+    Beside those of `insert_ready` there is `outside_collection`. `guard` statements must hold in that transaction (`ledger.GuardFailed`).
+    """
+    kept = [(event, keep(event, within)) for event in given]
+    status = {event["id"]: "outside_collection" for event, placed in kept if placed is None}
+    received = f"{entry.at:%Y-%m-%dT%H:%M:%S}.{entry.at.microsecond // 1000:03}Z"
+    ready = seal(ring, [placed for _, placed in kept if placed is not None], origin, received)
+    key = ledger.entry_key(ring, entry.at)
+    statements = list(guard)
+
+    def job(tx: Connection) -> dict[str, str]:
+        found = insert_ready(tx, ring, ready)
+        taken = sum(each == "accepted" for each in found.values())
+        ledger.append(tx, ring, key, entry.with_about(count=taken), statements)
+        return found
+
+    return status | broker.write(job, size=sum(len(each.row["body"]) for each in ready))
+
+
+def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget: bool) -> int:
+    """Delete events by key and take them out of the counters; with `forget` they can never come back. Returns how many there were."""
+    deleted = 0
+    for start in range(0, len(keys), CHUNK):
+        chunk = keys[start : start + CHUNK]
+        mine = (events.c.person_id == person_id) & tuple_(events.c.kind, events.c.day, events.c.event_tag).in_(chunk)
+        found = tx.execute(select(events.c.kind, events.c.day, events.c.event_tag).where(mine)).all()
+        if not found:
+            continue
+        tx.execute(delete(events).where(mine))
+        if forget:
+            rows = [{"person_id": person_id, "event_tag": row.event_tag, "day": row.day} for row in found]
+            tx.execute(upsert(forgotten).on_conflict_do_nothing(), rows)
+        _count(tx, person_id, {of: -number for of, number in Counter((row.day, row.kind) for row in found).items()})
+        deleted += len(found)
+    return deleted
+
+
+def forget(broker: Broker, ring: Keyring, keys: Sequence[Key], about: dict[str, Any]) -> int:
+    """Erase events for good, with their tombstones and one ledger entry, in one transaction; returns how many."""
+    now = broker.now()
+    entry_key = ledger.entry_key(ring, now)
+
+    def job(tx: Connection) -> int:
+        number = delete_keys(tx, ring.person_id, keys, forget=True)
+        ledger.append(tx, ring, entry_key, ledger.Entry("forget", now, about={**about, "count": number}))
+        return number
+
+    return broker.write(job, ending=True)
+

@@ -1,0 +1,257 @@
+"""The events API: `GET /v1/events` for vendors, `POST /v1/events` for the person's extension."""
+
+import base64
+import datetime as dt
+import hashlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+from flask import Blueprint, Response, g, request
+
+from broker import access as gate
+from broker import current, errors
+from broker.access import Access, token
+from broker.events import actions, queries, schemas, shape
+from broker.events.queries import Position
+from broker.grants import queries as grant_queries
+from broker.ledger import actions as ledger
+from broker.opening import Broker
+from broker.session import csrf
+from broker.terms import queries as term_queries
+from broker.vault.envelope import Place
+from policies.clauses import Clause
+from policies.decide import Asked, Denied, Grant, Permitted, decide
+from policies.documents import Malformed, load
+from policies.slices import Slice
+
+api: Final = Blueprint("events", __name__)
+csrf.exempt(api)
+CURSOR_LIVES: Final = 900
+MAX_BATCH: Final = 256 * 1024
+MAX_EVENT: Final = 16 * 1024
+_REFUSALS: Final[dict[str, type[errors.BrokerError]]] = {
+    error.slug: error for error in (errors.InvalidToken, errors.NotGranted, errors.GrantPaused, errors.AgreementUnsigned, errors.RateLimit)
+}
+DETAILS: Final = {
+    "outside_collection": "This broker does not collect this.",
+    "forgotten": "The person erased this event; it must not come back.",
+    "too_large": "One event has at most 16 KiB.",
+}
+
+
+def decided(access: Access, now: dt.datetime) -> Grant:
+    """The grant as `policies.decide` wants it. Until agreements are signed by both sides, every grant counts as countersigned."""
+    return Grant(
+        id=access.grant, client=access.client_id, vendor=access.vendor_id, status=access.status, version=access.version, clauses=access.clauses,
+        given=min(access.given_at, now), expires_at=access.expires_at, countersigned=True, vendor_classes=access.vendor_classes,
+    )  # fmt: skip
+
+
+@api.get("/v1/events")
+@token("events:read")
+def read() -> Response:
+    """The part of the person's events that the grant lets this vendor see."""
+    access, broker = gate.access(), current.broker()
+    broker.limits.count("vendor_read", access.grant)
+    try:
+        query = schemas.query(request.args)
+    except (errors.BadRequest, errors.Unprocessable) as malformed:
+        gate.deny(access, ("bad-request",), {"pointers": [each["pointer"] for each in malformed.errors]})
+        raise
+    except errors.InvalidCursor:
+        gate.deny(access, ("invalid-cursor",), {})
+        raise
+    now = broker.now()
+    decision, clause, left = _decide(broker, access, query, now)
+    if isinstance(decision, Denied) or clause is None:
+        raise _refused(access, query, decision if isinstance(decision, Denied) else Denied(("no-clause",)), now)
+    start = _opened_cursor(broker, access, query, decision, now)
+    with broker.reading() as tx:
+        page = queries.read(tx, access.ring, within=decision.slice, alias=_alias(access, decision.clause), limit=min(query.limit, left), start=start)
+    after = _sealed_cursor(broker, access, query, decision, now, page.next) if page.next else None
+    body = orjson.dumps({"items": page.rows, **({"next": after} if after else {})})
+    _enter(broker, access, clause, decision, query, page, body, now)
+    response = Response(body, mimetype="application/json")
+    if after:
+        response.headers["Link"] = f'<{broker.settings.origin}/v1/events?cursor={after}>; rel="next"'
+    return response
+
+
+def _decide(broker: Broker, access: Access, query: schemas.Query, now: dt.datetime) -> tuple[Permitted | Denied, Clause | None, int]:
+    """The decision, its clause, and how many rows that clause has left today."""
+    named = [clause for clause in access.clauses if clause.action == "read" and (not access.limited_to or clause.id in access.limited_to)]
+    clause = next((each for each in named if query.clause in {None, each.id}), None) if query.clause or len(named) == 1 else None
+    with broker.reading() as tx:
+        reads, rows = grant_queries.used_today(tx, access.person_id, access.grant_id, clause.id, now.date()) if clause else (0, 0)
+        denies = term_queries.at(tx, access.ring, access.terms_version).deny
+    # A clause the token is not limited to does not exist for it.
+    asked = Asked(
+        client=access.client_id, clause=clause.id if clause else query.clause or "?", action="read" if clause else "", purpose=query.purpose,
+        filters=query.filters, used_reads=reads, used_rows=rows,
+    )  # fmt: skip
+    left = clause.rate["rows"] - rows if clause else 0
+    return decide(decided(access, now), denies, asked, now), clause, left
+
+
+def _refused(access: Access, query: schemas.Query, denied: Denied, now: dt.datetime) -> errors.BrokerError:
+    """Enter the refusal with every reason, and give the client the one it may know."""
+    gate.deny(access, denied.reasons, {"asked": query.asked})
+    if denied.problem == "rate-limit":
+        return errors.RateLimit("The grant allows no more today.", retry_after=_to_midnight(now))
+    return _REFUSALS[denied.problem]()
+
+
+def _to_midnight(now: dt.datetime) -> int:
+    return 86400 - (now.hour * 3600 + now.minute * 60 + now.second)
+
+
+def _alias(access: Access, clause: str) -> Callable[[str], str]:
+    tag = access.ring.alias_key(access.grant_id, clause)
+
+    def alias(value: str) -> str:
+        return base64.urlsafe_b64encode(tag(value)).rstrip(b"=").decode()
+
+    return alias
+
+
+def _cursor_place(access: Access, query: schemas.Query, decision: Permitted) -> bytes:
+    """A cursor opens only for the same person, grant, version, clause, purpose and filters."""
+    asked = orjson.dumps([decision.purpose, *sorted((name, value) for name, value in query.asked.items() if name not in {"limit", "clause", "purpose"})])
+    return Place(access.person_id, "cursors").at(access.grant_id, access.version, decision.clause, hashlib.sha256(asked).digest())
+
+
+def _sealed_cursor(broker: Broker, access: Access, query: schemas.Query, decision: Permitted, now: dt.datetime, position: Position) -> str:
+    plain = orjson.dumps([int(now.timestamp()), *position])
+    sealed = broker.vault.seal_cursor(_cursor_place(access, query, decision), plain)
+    return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+
+def _opened_cursor(broker: Broker, access: Access, query: schemas.Query, decision: Permitted, now: dt.datetime) -> Position | None:
+    if query.cursor is None:
+        return None
+    try:
+        made, *position = orjson.loads(broker.vault.unseal_cursor(_cursor_place(access, query, decision), query.cursor))
+    except errors.Unsealable:
+        gate.deny(access, ("invalid-cursor",), {})
+        raise errors.InvalidCursor from None
+    if now.timestamp() - made > CURSOR_LIVES:
+        gate.deny(access, ("invalid-cursor",), {})
+        raise errors.InvalidCursor
+    return (position[0], position[1], position[2])
+
+
+def _enter(
+    broker: Broker, access: Access, clause: Clause, decision: Permitted, query: schemas.Query, page: queries.Page, body: bytes, now: dt.datetime
+) -> None:
+    """Make the read's entry durable: the grant checked again, its rate counted, the entry appended, in one transaction. Then bytes may leave."""
+    number = len(page.rows)
+    about = {
+        "version": access.version, "clause": decision.clause, "purpose": decision.purpose or "", "kinds": sorted(decision.slice.kinds),
+        "fields": dict(decision.slice.fields), "from": page.first_day, "to": page.last_day, "asked": query.asked,
+        "slice": _digest(orjson.dumps(decision.slice.to_json())), "count": number, "body": _digest(body),
+    }  # fmt: skip
+    entry = ledger.Entry("read", now, by=access.by, grant=access.grant, request=g.request_id, about=about, sent=tuple(page.event_ids))
+    key = ledger.entry_key(access.ring, now)
+    guard = [
+        grant_queries.still_live(access.person_id, access.grant_id, access.version, now),
+        grant_queries.count_use(
+            access.person_id, access.grant_id, decision.clause, now.date(), rows=number, most_reads=clause.rate["reads"], most_rows=clause.rate["rows"]
+        ),
+    ]
+    try:
+        broker.write(lambda tx: ledger.append(tx, access.ring, key, entry, guard))
+    except ledger.GuardFailed:
+        # The grant or its use moved on between decision and entry, so everything is decided again from the start.
+        fresh = gate.look_up()
+        again, _, _ = _decide(broker, fresh, query, broker.now())
+        if isinstance(again, Denied):
+            raise _refused(fresh, query, again, now) from None
+        raise errors.Busy(retry_after=1) from None
+    except (errors.Busy, errors.OutcomeUnknown) as failed:
+        raise errors.LedgerUnavailable(retry_after=failed.retry_after or 1) from None
+
+
+def _digest(raw: bytes) -> str:
+    return "sha-256:" + base64.urlsafe_b64encode(hashlib.sha256(raw).digest()).rstrip(b"=").decode()
+
+
+@api.post("/v1/events")
+@token("events:write")
+def upload() -> Response:
+    """Take in a batch of the person's own events; one answer per event."""
+    access, broker = gate.access(), current.broker()
+    document = _document()
+    found = schemas.batch(document)
+    given = found["events"]
+    if len(given) > schemas.MOST_EVENTS:
+        raise errors.TooLarge("One batch has at most 100 events.")
+    broker.limits.count("upload", access.grant)
+    broker.limits.count("upload_events", access.grant, len(given))
+    now = broker.now()
+    within = _collection(broker, access, now)
+    results, checked = _check(given, now)
+    if checked:
+        results += _take_in(broker, access, checked, within, now)
+    answer: dict[str, Any] = {"results": results}
+    version = access.version
+    if found["collection_version"] != version:
+        answer["collection"] = {"version": version, "gpc": True, "slice": _clause(access).slice.to_json()}
+    return Response(orjson.dumps(answer), mimetype="application/json")
+
+
+def _document() -> Any:
+    if request.mimetype != "application/json" or request.headers.get("Content-Encoding"):
+        raise errors.UnsupportedMediaType("Send application/json without Content-Encoding.")
+    if request.content_length is None or request.content_length > MAX_BATCH:
+        raise errors.TooLarge("One upload has at most 256 KiB, and says its length.")
+    try:
+        return load(request.get_data())
+    except Malformed as malformed:
+        raise errors.BadRequest("The body is not the JSON we take; see errors.", errors=malformed.errors) from None
+
+
+def _clause(access: Access) -> Clause:
+    return next(clause for clause in access.clauses if clause.action == "write")
+
+
+def _collection(broker: Broker, access: Access, now: dt.datetime) -> Slice:
+    """The slice that uploads must lie in; a refusal is entered and raised."""
+    with broker.reading() as tx:
+        denies = term_queries.at(tx, access.ring, access.terms_version).deny
+    decision = decide(decided(access, now), denies, Asked(client=access.client_id, action="write"), now)
+    if isinstance(decision, Denied):
+        gate.deny(access, decision.reasons, {})
+        raise _REFUSALS[decision.problem]()
+    return decision.slice
+
+
+def _check(given: list[Any], now: dt.datetime) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(answers for events that are not well formed, the well-formed ones)."""
+    results: list[dict[str, Any]] = []
+    checked: list[dict[str, Any]] = []
+    for raw in given:
+        event_id = raw.get("id") if isinstance(raw, dict) and isinstance(raw.get("id"), str) else None
+        if len(orjson.dumps(raw)) > MAX_EVENT:
+            results.append({"id": event_id, "status": "refused", "reason": "too_large", "detail": DETAILS["too_large"]})
+            continue
+        try:
+            checked.append(shape.check(raw, now=now))
+        except shape.Invalid as invalid:
+            results.append({"id": event_id, "status": "refused", "reason": "invalid", "detail": invalid.errors[0]["detail"], "errors": invalid.errors})
+    return results, checked
+
+
+def _take_in(broker: Broker, access: Access, checked: list[dict[str, Any]], within: Slice, now: dt.datetime) -> list[dict[str, Any]]:
+    entry = ledger.Entry("upload", now, by=access.by, grant=access.grant, request=g.request_id, about={"version": access.version})
+    guard = [grant_queries.still_live(access.person_id, access.grant_id, access.version, now)]
+    try:
+        status = actions.take_in(broker, access.ring, checked, origin=access.grant, within=within, entry=entry, guard=guard)
+    except ledger.GuardFailed:
+        _collection(broker, gate.look_up(), broker.now())
+        raise errors.Busy(retry_after=1) from None
+    results: list[dict[str, Any]] = []
+    for event_id, word in status.items():
+        refused = word in {"outside_collection", "forgotten"}
+        results.append({"id": event_id, "status": "refused", "reason": word, "detail": DETAILS[word]} if refused else {"id": event_id, "status": word})
+    return results

@@ -1,0 +1,47 @@
+"""Rows of events: plain person, kind and day; blind tags; the rest sealed."""
+
+from sqlalchemy import Column, Date, Index, Integer, LargeBinary, String, Table
+
+from broker.db import CLUSTERED, metadata
+
+events = Table(
+    "events",
+    metadata,
+    # Clustered by how it is read: one person's events of one kind, in order of days.
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("day", Date, primary_key=True),
+    # Blind, since an event's id (UUIDv7) would tell its time to the millisecond.
+    Column("event_tag", LargeBinary(16), primary_key=True),
+    Column("domain_tag", LargeBinary(16)),
+    Column("host_tag", LargeBinary(16)),
+    Column("class_tag", LargeBinary(16)),
+    # The one top category of all items; empty where there are none or several, and then the row stays a candidate.
+    Column("category_tag", LargeBinary(16)),
+    # The import batch or the extension's grant it came by, blind.
+    Column("origin_tag", LargeBinary(16), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("events_by_tag", "person_id", "event_tag", unique=True),
+    **CLUSTERED,
+)
+
+# Kept in step with `events` in the same transaction, so that no page counts by scanning.
+counts = Table(
+    "event_counts",
+    metadata,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("number", Integer, nullable=False),
+    **CLUSTERED,
+)
+
+# What the person forgot must not come back with the next upload or import.
+forgotten = Table(
+    "forgotten_events",
+    metadata,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("event_tag", LargeBinary(16), primary_key=True),
+    Column("day", Date, nullable=False),
+    **CLUSTERED,
+)

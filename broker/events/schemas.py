@@ -1,0 +1,158 @@
+"""What a vendor may ask of `GET /v1/events`, and the envelope of `POST /v1/events`."""
+
+import base64
+import binascii
+import datetime as dt
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from werkzeug.datastructures import MultiDict
+
+from broker.errors import BadRequest, InvalidCursor, Unprocessable
+from policies.decide import Filters
+from policies.vocabulary import KINDS
+
+MOST_PARAMETERS: Final = 20
+LONGEST_VALUE: Final = 512
+MOST_ROWS: Final = 1000
+DEFAULT_ROWS: Final = 100
+MOST_EVENTS: Final = 100
+_SITE: Final = re.compile(r"=?[a-z0-9.-]{1,253}")
+_CATEGORY: Final = re.compile(r"[^\x00-\x1f]{1,200}")
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A vendor's call, parsed: which clause and purpose it names, its filters, how many rows, and the sealed cursor."""
+
+    clause: str | None
+    purpose: str | None
+    filters: Filters
+    limit: int
+    cursor: bytes | None
+    asked: dict[str, str]
+
+
+class _Events(Schema):
+    """The parameters of `GET /v1/events` (interface.md section 11)."""
+
+    class Meta:
+        """An unknown parameter is refused: it may have been meant to narrow."""
+
+        unknown = RAISE
+
+    clause = fields.String(validate=validate.Length(1, 64))
+    purpose = fields.String(validate=validate.Length(1, 80))
+    kind = fields.String(validate=validate.Length(1, 200))
+    site = fields.String(validate=validate.Regexp(_SITE, error="Give a domain, or = and a host."))
+    category = fields.String(validate=validate.Regexp(_CATEGORY, error="Give a category path such as books/crime."))
+    after = fields.String(validate=validate.Regexp(_INSTANT, error="Give an RFC 3339 time with its zone, such as 2026-11-01T00:00:00Z."))
+    before = fields.String(validate=validate.Regexp(_INSTANT, error="Give an RFC 3339 time with its zone, such as 2026-11-01T00:00:00Z."))
+    limit = fields.Integer(strict=False, validate=validate.Range(1, MOST_ROWS), load_default=DEFAULT_ROWS)
+    cursor = fields.String(validate=validate.Length(1, LONGEST_VALUE))
+
+
+def query(arguments: MultiDict[str, str]) -> Query:
+    """Parse the parameters of a read; `BadRequest` for what cannot be read, `Unprocessable` with pointers for wrong values, `InvalidCursor`."""
+    flat = arguments.to_dict(flat=False)
+    if sum(len(values) for values in flat.values()) > MOST_PARAMETERS or any(len(value) > LONGEST_VALUE for values in flat.values() for value in values):
+        raise BadRequest("Send at most 20 parameters of at most 512 characters.")
+    if any(len(values) > 1 for values in flat.values()):
+        raise BadRequest("Send each parameter once; several kinds are separated by commas.")
+    given = {name: values[0] for name, values in flat.items()}
+    try:
+        found = _Events().load(given)
+        return Query(
+            found.get("clause"), found.get("purpose"), _filters(found), found["limit"], _cursor(found.get("cursor")),
+            {name: value for name, value in given.items() if name != "cursor"},
+        )  # fmt: skip
+    except ValidationError as wrong:
+        raise Unprocessable("Some parameters cannot be used; see errors.", errors=pointers(wrong.normalized_messages())) from None
+
+
+def _filters(found: Mapping[str, Any]) -> Filters:
+    kinds = frozenset(found["kind"].split(",")) if "kind" in found else None
+    if kinds and kinds - set(KINDS):
+        raise ValidationError({"kind": [f"Use kinds such as {', '.join(sorted(KINDS)[:3])}, separated by commas."]})
+    return Filters(
+        kinds=kinds,
+        sites=frozenset({found["site"]}) if "site" in found else None,
+        categories=frozenset({found["category"]}) if "category" in found else None,
+        after=_instant(found, "after"),
+        before=_instant(found, "before"),
+    )
+
+
+def _instant(found: Mapping[str, Any], name: str) -> dt.datetime | None:
+    if name not in found:
+        return None
+    try:
+        return dt.datetime.fromisoformat(found[name]).astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        raise ValidationError({name: ["There is no such time."]}) from None
+
+
+def _cursor(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidCursor from None
+
+
+def pointers(messages: Mapping[Any, Any], start: str = "") -> list[dict[str, str]]:
+    """marshmallow's messages as `{pointer, detail}` pairs (RFC 6901)."""
+    found: list[dict[str, str]] = []
+    for name, value in messages.items():
+        # A name the sender made up is not repeated.
+        part = re.sub(r"[^A-Za-z0-9_]", "", str(name))[:40]
+        where = start if name == "_schema" else f"{start}/{part}"
+        if isinstance(value, Mapping):
+            found += pointers(value, where)
+        else:
+            found += [{"pointer": where, "detail": str(each)} for each in value]
+    return found
+
+
+class _Client(Schema):
+    """Which build of the extension sends."""
+
+    class Meta:
+        """As everywhere: unknown members are refused."""
+
+        unknown = RAISE
+
+    version = fields.String(required=True, validate=validate.Length(1, 40))
+    browser = fields.String(required=True, validate=validate.Length(1, 40))
+
+
+class Batch(Schema):
+    """The envelope of an upload (extension.md section 7); each event is judged on its own."""
+
+    class Meta:
+        """Unknown members are refused, so that a device cannot leak by accident."""
+
+        unknown = RAISE
+
+    schema = fields.String(required=True, validate=validate.Equal("events/1"))
+    batch = fields.UUID(required=True)
+    client = fields.Nested(_Client, required=True)
+    notice_version = fields.String(required=True, validate=validate.Length(1, 40))
+    collection_version = fields.Integer(required=True, strict=True, validate=validate.Range(0))
+    events = fields.List(fields.Raw(), required=True)
+
+
+def batch(document: Any) -> dict[str, Any]:
+    """A checked envelope; `Unprocessable` with pointers."""
+    if not isinstance(document, dict):
+        raise Unprocessable("Send a JSON object.", errors=[{"pointer": "", "detail": "Send a JSON object."}])
+    try:
+        found: dict[str, Any] = Batch().load(document)
+    except ValidationError as wrong:
+        raise Unprocessable("This batch cannot be used; see errors.", errors=pointers(wrong.normalized_messages())) from None
+    return found

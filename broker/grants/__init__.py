@@ -1,0 +1,1 @@
+"""Grants: one person's yes to one client, and its end."""

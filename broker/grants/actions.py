@@ -1,0 +1,125 @@
+"""Everything that changes a grant: give, pause, resume, revoke, expire. Each writes the row and its ledger entry in one transaction."""
+
+import datetime as dt
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, func, insert, select
+
+from broker.errors import Conflict
+from broker.grants import queries
+from broker.grants.models import grants
+from broker.ledger import actions as ledger
+from broker.opening import Broker
+from broker.vault import heads
+from broker.vault.keys import Keyring
+from policies.clauses import Clause
+
+GRANTS_PER_PERSON: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A grant about to be given, sealed outside the transaction: `insert(tx)` writes it and its ledger entry."""
+
+    ring: Keyring
+    grant_id: bytes
+    row: dict[str, Any]
+    entry: ledger.Entry
+    entry_key: Any
+
+    def insert(self, tx: Connection) -> None:
+        """Write the grant; `Conflict` where the person has a thousand already."""
+        mine = select(func.count()).select_from(grants).where(grants.c.person_id == self.ring.person_id)
+        if tx.execute(mine).scalar_one() >= GRANTS_PER_PERSON:
+            raise Conflict("You have a thousand grants. Nothing more can be given from this account.")
+        ledger.append(tx, self.ring, self.entry_key, self.entry)
+        tx.execute(insert(grants).values(self.row))
+
+
+def give(
+    ring: Keyring, *, client_id: str, vendor_id: str, clauses: Sequence[Clause], expires_at: dt.datetime, details: dict[str, Any], now: dt.datetime
+) -> Given:
+    """Prepare the person's yes to one client. `clauses` are what the person chose, with ids and absolute validity."""
+    grant_id = os.urandom(16)
+    key = ring.key_for("grant", f"{now:%Y-%m}", 2)
+    documents = [clause.to_json() for clause in clauses]
+    row = {
+        "person_id": ring.person_id, "grant_id": grant_id, "client_id": client_id, "status": "active", "version": 1, "given_at": now,
+        "expires_at": expires_at, "reason": "",
+        "clauses": key.seal(queries.place(ring.person_id, "clauses", grant_id), orjson.dumps(documents)),
+        "details": key.seal(queries.place(ring.person_id, "details", grant_id), orjson.dumps(details)),
+    }  # fmt: skip
+    about = {"vendor": vendor_id, "client": client_id, "version": 1, "clauses": documents, "until": f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"}
+    entry = ledger.Entry("give", now, grant=queries.to_text(grant_id), about=about)
+    return Given(ring, grant_id, row, entry, ledger.entry_key(ring, now))
+
+
+def _change(
+    broker: Broker, person_id: bytes, grant_id: bytes, act: str, *, status: str, start: tuple[str, ...], by: dict[str, str] | None = None, reason: str = ""
+) -> bool:
+    """One status change with its entry; False where the grant is in none of `start` (a repeat does nothing). Raises `NotFound`."""
+    now = broker.now()
+    ring = broker.keyring(person_id)
+    key = ledger.entry_key(ring, now)
+    ending = status in {"revoked", "expired"}
+    values: dict[str, Any] = {"status": status, "reason": reason, **({"ended_at": now} if ending else {})}
+    with broker.reading() as tx:
+        grant = queries.one(tx, ring, grant_id)
+    entry = ledger.Entry(act, now, by=by or ledger.PERSON, grant=grant.id, reasons=(reason,) if reason else (), about={"client": grant.client_id})
+
+    def job(tx: Connection) -> bool:
+        try:
+            ledger.append(tx, ring, key, entry, [queries.changing(person_id, grant_id, start, **values)])
+        except ledger.GuardFailed:
+            return False
+        return True
+
+    changed = broker.write(job, ending=True)
+    if ending:
+        heads.note_ended(broker.heads, person_id, grant_id, now)
+    return changed
+
+
+def revoke(broker: Broker, person_id: bytes, grant_id: bytes, *, by: dict[str, str] | None = None, reason: str = "") -> bool:
+    """End a grant for good. When this returns, no read, redemption or refresh that starts later succeeds, on any process."""
+    return _change(broker, person_id, grant_id, "revoke", status="revoked", start=queries.LIVE, by=by, reason=reason)
+
+
+def pause(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:
+    """Stop all reads until the person resumes."""
+    return _change(broker, person_id, grant_id, "pause", status="paused", start=("active",))
+
+
+def resume(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:
+    """Let a paused grant be used again; a grant whose time is over cannot be."""
+    with broker.reading() as tx:
+        if queries.one(tx, broker.keyring(person_id), grant_id).state(broker.now()) == "expired":
+            raise Conflict("This grant has reached its end date. The vendor has to ask again.")
+    return _change(broker, person_id, grant_id, "resume", status="active", start=("paused",))
+
+
+def pause_all(broker: Broker, person_id: bytes) -> int:
+    """Pause every active grant of the person in one go; returns how many."""
+    with broker.reading() as tx:
+        active = [grant.grant_id for grant in queries.every(tx, broker.keyring(person_id)) if grant.status == "active"]
+    return sum(pause(broker, person_id, grant_id) for grant_id in active)
+
+
+def expire(broker: Broker, person_id: bytes, grant_id: bytes, reason: str) -> bool:
+    """End a grant whose time is over, or that nothing can use any more."""
+    return _change(broker, person_id, grant_id, "expire", status="expired", start=queries.LIVE, by={"role": "broker"}, reason=reason)
+
+
+def end_again(broker: Broker) -> int:
+    """At start-up: end what heads.db knows to have ended, should an older data.db have come back; returns how many were alive."""
+    revived = 0
+    for person_id, grant_id in heads.ended(broker.heads):
+        with broker.reading() as tx:
+            live = queries.is_live(tx, person_id, grant_id)
+        if live:
+            revived += revoke(broker, person_id, grant_id, by={"role": "broker"}, reason="restored")
+    return revived

@@ -1,0 +1,171 @@
+"""Reading grants: for the person's pages, for a decision, and the statements that check a grant again in the ledger's transaction."""
+
+import base64
+import binascii
+import datetime as dt
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, Executable, Row, Select, func, select, update
+
+from broker.db import upsert
+from broker.errors import NotFound
+from broker.grants.models import grants, use
+from broker.vault.envelope import Place
+from broker.vault.keys import Keyring
+from policies.clauses import Clause
+
+PARSED: Final = 4096
+LIVE: Final = ("active", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A grant as its person sees it; `id` is the text that pages and vendors use (22 base64url characters)."""
+
+    person_id: bytes
+    grant_id: bytes
+    client_id: str
+    status: str
+    version: int
+    given_at: dt.datetime
+    expires_at: dt.datetime
+    ended_at: dt.datetime | None
+    reason: str
+    clauses: tuple[Clause, ...]
+    details: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The grant's id as text."""
+        return to_text(self.grant_id)
+
+    def state(self, now: dt.datetime) -> str:
+        """active, paused, revoked or expired, as of `now`."""
+        return "expired" if self.status in LIVE and now >= self.expires_at else self.status
+
+
+def to_text(grant_id: bytes) -> str:
+    """A grant's id as 22 base64url characters."""
+    return base64.urlsafe_b64encode(grant_id).rstrip(b"=").decode()
+
+
+def to_bytes(text: str) -> bytes:
+    """The 16 bytes of a grant's id; `NotFound` if the text cannot be one."""
+    try:
+        raw = base64.b64decode(text + "==", altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise NotFound from None
+    if to_text(raw) != text or len(raw) != 16:  # noqa: PLR2004 - bytes of an id
+        raise NotFound
+    return raw
+
+
+def place(person_id: bytes, column: str, grant_id: bytes) -> bytes:
+    """Where a grant's sealed columns live."""
+    return Place(person_id, "grants", column).at(grant_id)
+
+
+def opened_clauses(ring: Keyring, grant_id: bytes, version: int, sealed: bytes) -> tuple[Clause, ...]:
+    """A grant's clauses; parsed once per version."""
+    return _clauses(ring.person_id, grant_id, version, ring.unseal(place(ring.person_id, "clauses", grant_id), sealed))
+
+
+@lru_cache(maxsize=PARSED)
+def _clauses(_person_id: bytes, _grant_id: bytes, _version: int, plain: bytes) -> tuple[Clause, ...]:
+    return tuple(Clause.parse(each) for each in orjson.loads(plain))
+
+
+def _grant(ring: Keyring, row: Row[Any]) -> Grant:
+    details = orjson.loads(ring.unseal(place(ring.person_id, "details", row.grant_id), row.details))
+    clauses = opened_clauses(ring, row.grant_id, row.version, row.clauses)
+    return Grant(
+        row.person_id, row.grant_id, row.client_id, row.status, row.version, row.given_at, row.expires_at, row.ended_at, row.reason, clauses, details
+    )
+
+
+def _mine(ring: Keyring) -> Select[Any]:
+    return select(grants).where(grants.c.person_id == ring.person_id)
+
+
+def every(tx: Connection, ring: Keyring) -> list[Grant]:
+    """All grants of the person, newest first."""
+    return [_grant(ring, row) for row in tx.execute(_mine(ring).order_by(grants.c.given_at.desc(), grants.c.grant_id))]
+
+
+def one(tx: Connection, ring: Keyring, grant_id: bytes) -> Grant:
+    """One grant of this person; anybody else's is `NotFound`, like a missing one."""
+    row = tx.execute(_mine(ring).where(grants.c.grant_id == grant_id)).first()
+    if row is None:
+        raise NotFound
+    return _grant(ring, row)
+
+
+def is_live(tx: Connection, person_id: bytes, grant_id: bytes) -> bool:
+    """Whether the grant exists and has not ended."""
+    wanted = select(grants.c.status).where(grants.c.person_id == person_id, grants.c.grant_id == grant_id)
+    return tx.execute(wanted).scalar() in LIVE
+
+
+def still_live(person_id: bytes, grant_id: bytes, version: int, now: dt.datetime) -> Executable:
+    """Finds a row only while the grant is as it was when the decision was made."""
+    return select(grants.c.version).where(
+        grants.c.person_id == person_id, grants.c.grant_id == grant_id, grants.c.version == version, grants.c.status == "active", grants.c.expires_at > now
+    )
+
+
+def used_today(tx: Connection, person_id: bytes, grant_id: bytes, clause: str, day: dt.date) -> tuple[int, int]:
+    """(reads, rows) of one clause on one UTC day."""
+    row = tx.execute(
+        select(use.c.reads, use.c.rows).where(use.c.person_id == person_id, use.c.grant_id == grant_id, use.c.clause == clause, use.c.day == day)
+    ).first()
+    return (row.reads, row.rows) if row else (0, 0)
+
+
+def count_use(person_id: bytes, grant_id: bytes, clause: str, day: dt.date, *, rows: int, most_reads: int, most_rows: int) -> Executable:
+    """Counts one read of `rows` rows; touches no row where that would pass the clause's rate."""
+    first = upsert(use).values(person_id=person_id, grant_id=grant_id, clause=clause, day=day, reads=1, rows=rows)
+    within = (use.c.reads + 1 <= most_reads) & (use.c.rows + rows <= most_rows)
+    return first.on_conflict_do_update(index_elements=list(use.primary_key.columns), set_={"reads": use.c.reads + 1, "rows": use.c.rows + rows}, where=within)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How a grant was used: the last UTC day with a read, reads and rows since `since`."""
+
+    last: dt.date | None
+    reads: int
+    rows: int
+
+
+def use_since(tx: Connection, person_id: bytes, since: dt.date) -> dict[bytes, Use]:
+    """Use of each of the person's grants, by grant_id."""
+    last = select(use.c.grant_id, func.max(use.c.day)).where(use.c.person_id == person_id).group_by(use.c.grant_id)
+    days = {row[0]: row[1] for row in tx.execute(last)}
+    recent = (
+        select(use.c.grant_id, func.sum(use.c.reads), func.sum(use.c.rows)).where(use.c.person_id == person_id, use.c.day >= since).group_by(use.c.grant_id)
+    )
+    sums = {row[0]: (row[1], row[2]) for row in tx.execute(recent)}
+    return {grant_id: Use(day, *sums.get(grant_id, (0, 0))) for grant_id, day in days.items()}
+
+
+def ended_after(tx: Connection, person_id: bytes, client_id: str, moment: dt.datetime) -> bool:
+    """Whether the person ended a grant of this client after `moment`; what the client pushed before that cannot be answered any more."""
+    wanted = select(grants.c.grant_id).where(
+        grants.c.person_id == person_id, grants.c.client_id == client_id, grants.c.status == "revoked", grants.c.ended_at >= moment
+    )
+    return tx.execute(wanted).first() is not None
+
+
+def expired(tx: Connection, now: dt.datetime) -> list[tuple[bytes, bytes]]:
+    """(person_id, grant_id) of live grants whose time is over, of all people: for the sweep."""
+    wanted = select(grants.c.person_id, grants.c.grant_id).where(grants.c.status.in_(LIVE), grants.c.expires_at <= now)
+    return [(row.person_id, row.grant_id) for row in tx.execute(wanted)]
+
+
+def changing(person_id: bytes, grant_id: bytes, from_status: tuple[str, ...], **values: Any) -> Executable:
+    """The statement that changes a grant's row and raises its version, if it is still in one of `from_status`."""
+    wanted = (grants.c.person_id == person_id) & (grants.c.grant_id == grant_id) & grants.c.status.in_(from_status)
+    return update(grants).where(wanted).values(version=grants.c.version + 1, **values)

@@ -1,0 +1,39 @@
+"""Whether the broker is alive and can do its work: `/healthz`, `/readyz`, and what robots may do."""
+
+import time
+from typing import Final
+
+from flask import Blueprint, Response
+from sqlalchemy import text
+
+from broker import current, errors
+
+health: Final = Blueprint("health", __name__)
+FRESH_SECONDS: Final = 10.0
+_last_write = {"at": 0.0}
+
+
+@health.get("/healthz")
+def alive() -> Response:
+    """The process answers."""
+    return Response("ok\n", mimetype="text/plain")
+
+
+@health.get("/readyz")
+def ready() -> Response:
+    """200 only if a durable write within the last ten seconds succeeded; else 503 and one word."""
+    broker = current.broker()
+    if time.monotonic() - _last_write["at"] > FRESH_SECONDS:
+        try:
+            # A write transaction that writes nothing still needs the writer, the lock and the file.
+            broker.write(lambda tx: tx.execute(text("SELECT 1")).scalar())
+        except errors.BrokerError:
+            return Response("storage\n", 503, mimetype="text/plain")
+        _last_write["at"] = time.monotonic()
+    return Response("ready\n", mimetype="text/plain")
+
+
+@health.get("/robots.txt")
+def robots() -> Response:
+    """Nothing here is for search engines."""
+    return Response("User-agent: *\nDisallow: /\n", mimetype="text/plain")

@@ -1,0 +1,1 @@
+"""Imports: one parser per source, each a generator of events."""

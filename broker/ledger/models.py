@@ -1,0 +1,41 @@
+"""Rows of the ledger: one RFC 6962 tree per person and log."""
+
+from sqlalchemy import Column, Date, Integer, LargeBinary, Table
+
+from broker.db import CLUSTERED, metadata
+
+entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("log_id", LargeBinary(16), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("day", Date, nullable=False),
+    Column("leaf_hash", LargeBinary(32), nullable=False),
+    # Blind: lets a grant's page find its entries without unsealing the whole log.
+    Column("grant_tag", LargeBinary(16)),
+    Column("body", LargeBinary, nullable=False),
+    **CLUSTERED,
+)
+
+heads = Table(
+    "ledger_heads",
+    metadata,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("log_id", LargeBinary(16), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+    **CLUSTERED,
+)
+
+# The ids of the rows that an entry's read sent, sealed beside it, so that the page can show them again.
+rows = Table(
+    "ledger_rows",
+    metadata,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("log_id", LargeBinary(16), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    **CLUSTERED,
+)

@@ -1,0 +1,97 @@
+"""Reading the ledger: entries newest first, and the whole log verified from its sealed bodies."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, select
+
+from broker.errors import Unsealable
+from broker.ledger import models, proofs
+from broker.ledger.proofs import b64, place
+from broker.vault.keys import Keyring
+
+PAGE: Final = 50
+SCAN: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A list page of entries, newest first; `older` is the seq to continue below, None at the end."""
+
+    entries: list[dict[str, Any]]
+    older: int | None
+
+
+def page(tx: Connection, ring: Keyring, *, below: int | None = None, act: str = "", vendor: str = "", grant: str = "") -> Page:
+    """Up to 50 entries that match; sealed members are matched by opening at most the next 2,000 entries."""
+    table = models.entries
+    wanted = select(table.c.log_id, table.c.seq, table.c.body).where(table.c.person_id == ring.person_id)
+    if below is not None:
+        wanted = wanted.where(table.c.seq < below)
+    if grant:
+        wanted = wanted.where(table.c.grant_tag == ring.tag("", "ledger_entries", "grant")(grant))
+    found: list[dict[str, Any]] = []
+    last = None
+    for count, row in enumerate(tx.execute(wanted.order_by(table.c.log_id, table.c.seq.desc()).limit(SCAN)), 1):
+        last = row.seq
+        entry = orjson.loads(ring.unseal(place(ring.person_id, "ledger_entries", row.log_id, row.seq), row.body))
+        if (not act or entry["act"] == act) and (not vendor or entry["by"].get("vendor", entry.get("vendor")) == vendor):
+            found.append(entry)
+        if len(found) == PAGE or count == SCAN:
+            return Page(found, last or None)
+    return Page(found, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verification found: `problem` is empty, or a sentence; `code` as in `broker verify` (0, 11, 13, 15)."""
+
+    size: int
+    root: str
+    problem: str = ""
+    code: int = 0
+
+
+def verify(tx: Connection, ring: Keyring) -> list[Verdict]:
+    """Each log of the person recomputed from its sealed bodies: order, leaf hashes, `prev` links, and the root against the head (RFC 6962)."""
+    heads = tx.execute(select(models.heads).where(models.heads.c.person_id == ring.person_id)).all()
+    return [_verify_log(tx, ring, head.log_id, head.size, head.root) for head in heads]
+
+
+def _verify_log(tx: Connection, ring: Keyring, log_id: bytes, size: int, root: bytes) -> Verdict:
+    frontier, seq = b"", 0
+    for row_seq, leaf, body in _bodies(tx, ring.person_id, log_id):
+        if row_seq != seq:
+            return Verdict(seq, "", f"Entry {seq} is missing: the next one found is {row_seq}.", 13)
+        try:
+            plain = ring.unseal(place(ring.person_id, "ledger_entries", log_id, row_seq), body)
+        except Unsealable:
+            return Verdict(seq, "", f"Entry {seq} cannot be opened: it was altered or moved.", 15)
+        entry = orjson.loads(plain)
+        if proofs.leaf_hash(plain) != leaf:
+            return Verdict(seq, "", f"Entry {seq} does not match its hash.", 11)
+        if entry["seq"] != seq or entry["log"] != b64(log_id) or entry["prev"] != b64(proofs.root(frontier)):
+            return Verdict(seq, "", f"Entry {seq} does not follow from the entries before it.", 13)
+        frontier = proofs.grow(frontier, seq, leaf)
+        seq += 1
+    if seq != size:
+        return Verdict(seq, "", f"The log should hold {size} entries and holds {seq}.", 13)
+    if proofs.root(frontier) != root:
+        return Verdict(seq, "", "The entries do not give the recorded root.", 11)
+    return Verdict(seq, b64(root))
+
+
+def _bodies(tx: Connection, person_id: bytes, log_id: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    table = models.entries
+    wanted = select(table.c.seq, table.c.leaf_hash, table.c.body).where(table.c.person_id == person_id, table.c.log_id == log_id).order_by(table.c.seq)
+    for row in tx.execute(wanted):
+        yield row.seq, row.leaf_hash, row.body
+
+
+def sent(tx: Connection, ring: Keyring, seq: int) -> list[str]:
+    """The event ids whose rows this entry's read sent, while they are kept."""
+    table = models.rows
+    row = tx.execute(select(table.c.log_id, table.c.body).where(table.c.person_id == ring.person_id, table.c.seq == seq)).first()
+    return ring.unseal(place(ring.person_id, "ledger_rows", row.log_id, seq), row.body).decode().split("\n") if row else []

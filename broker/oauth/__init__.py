@@ -1,0 +1,1 @@
+"""The authorization server: pushed requests, consent, codes and tokens."""

@@ -1,0 +1,368 @@
+"""Everything that changes the authorization server's state: authenticate, push, open, decide, redeem, refresh, end a token."""
+
+import datetime as dt
+import hashlib
+import hmac
+import os
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from broker.errors import Conflict, TermsChanged
+from broker.grants import actions as grant_actions
+from broker.grants import queries as grant_queries
+from broker.grants.models import grants
+from broker.ledger import actions as ledger
+from broker.oauth import assertion, gate, queries
+from broker.oauth.models import codes, pushed_requests, requests, tokens, used_ids
+from broker.opening import Broker
+from broker.terms import queries as term_queries
+from broker.vault import credentials
+from broker.vault.credentials import Credential
+from broker.vendors import queries as vendor_queries
+from broker.vendors.queries import Client
+from policies.clauses import Clause
+
+ACCESS_TOKEN_LIVES: Final = dt.timedelta(seconds=300)
+CODE_LIVES: Final = dt.timedelta(seconds=60)
+REQUEST_LIVES: Final = dt.timedelta(seconds=90)
+EXTENSION_REQUEST_LIVES: Final = dt.timedelta(seconds=300)
+ANSWERABLE: Final = dt.timedelta(hours=1)
+ANSWERABLE_AT_MOST: Final = dt.timedelta(hours=24)
+REFRESH_IDLE: Final = dt.timedelta(days=90)
+DOUBLE_SUBMIT: Final = dt.timedelta(seconds=1)
+DAY: Final = dt.timedelta(days=1)
+REQUEST_URI: Final = "urn:ietf:params:oauth:request_uri:"
+
+
+def authenticate(broker: Broker, form: Mapping[str, str], authorization: str | None) -> Client:
+    """The client that sent this form, by `private_key_jwt`, or the extension by its `client_id`; raises `gate.Refused`.
+
+    Exactly one method (RFC 6749 section 2.3). An assertion's id is used up in one statement, so of parallel replays one wins.
+    """
+    text = form.get("client_assertion", "")
+    if "client_secret" in form or (authorization and text):
+        raise gate.invalid_request("Use exactly one way of client authentication.") if text else gate.invalid_client()
+    if authorization:
+        raise gate.invalid_client()
+    if not text:
+        return _public_client(broker, form)
+    client_id = assertion.peek(text)
+    with broker.reading() as tx:
+        client = vendor_queries.client(tx, client_id) if client_id else None
+    known = client is not None and client.enabled and not client.public
+    try:
+        verified = assertion.verify(
+            text, client_id=client_id, keys=client.keys if known and client else (), audience=broker.settings.origin, now=broker.now()
+        )
+    except assertion.NotVerified:
+        raise gate.invalid_client() from None
+    named = form.get("client_id", client_id)
+    if client is None or not known or named != client_id or form.get("client_assertion_type") != assertion.TYPE:
+        raise gate.invalid_client()
+    use_once(broker, client_id, verified.jti, verified.until)
+    return client
+
+
+def _public_client(broker: Broker, form: Mapping[str, str]) -> Client:
+    with broker.reading() as tx:
+        client = vendor_queries.client(tx, form.get("client_id", ""))
+    if client is None or not client.public or not client.enabled or "client_assertion_type" in form:
+        raise gate.invalid_client()
+    return client
+
+
+def use_once(broker: Broker, holder: str, jti: bytes, until: dt.datetime) -> None:
+    """Remember an id until it can no longer be valid; a second use is `invalid_client`."""
+    now = broker.now()
+
+    def job(tx: Connection) -> None:
+        tx.execute(delete(used_ids).where(used_ids.c.until < now))
+        try:
+            tx.execute(insert(used_ids).values(holder=holder, jti=jti, until=until))
+        except IntegrityError:
+            raise gate.invalid_client() from None
+
+    broker.write(job)
+
+
+def push(broker: Broker, client: Client, parameters: dict[str, Any]) -> tuple[str, int]:
+    """Store a pushed request (RFC 9126) whose form was checked; returns (request_uri, seconds it lives unopened)."""
+    credential = credentials.mint(broker.vault.route_key, "ru")
+    lives = EXTENSION_REQUEST_LIVES if client.public else REQUEST_LIVES
+    now = broker.now()
+    sealed = broker.vault.host_seal(queries.place(credential.hash), orjson.dumps(parameters))
+    row = {"hash": credential.hash, "client_id": client.client_id, "parameters": sealed, "jkt": "", "pushed_at": now, "expires_at": now + lives}
+    broker.write(lambda tx: tx.execute(insert(pushed_requests).values(row)))
+    return REQUEST_URI + credential.text, int(lives.total_seconds())
+
+
+def find_pushed(broker: Broker, client_id: str, request_uri: str) -> queries.Pushed | None:
+    """The unused pushed request behind a `request_uri` of this client; None for whatever cannot be opened any more."""
+    credential = credentials.parse(broker.vault.route_key, "ru", request_uri.removeprefix(REQUEST_URI))
+    if credential is None or not request_uri.startswith(REQUEST_URI):
+        return None
+    with broker.reading() as tx:
+        found = queries.pushed(broker, tx, credential.hash)
+    if found is None or found.client_id != client_id or found.used_at is not None:
+        return None
+    return found if found.opened_at is not None or broker.now() < found.expires_at else None
+
+
+def tie_to_browser(broker: Broker, pushed: queries.Pushed, cookie: str) -> bool:
+    """Tie a request to the browser that opens it first (rule G4); False if another browser was first."""
+    mine = hashlib.sha256(cookie.encode()).digest()
+    if pushed.browser is not None:
+        return hmac.compare_digest(pushed.browser, mine)
+    now = broker.now()
+    first = update(pushed_requests).where(pushed_requests.c.hash == pushed.hash, pushed_requests.c.browser.is_(None)).values(browser=mine, opened_at=now)
+    return broker.write(lambda tx: tx.execute(first).rowcount == 1)
+
+
+def open_request(broker: Broker, person_id: bytes, pushed: queries.Pushed) -> queries.Opened:
+    """Put an opened request among the person's own, answerable for an hour after its last use and a day at most.
+
+    `Conflict` where another person opened it first.
+    """
+    now = broker.now()
+    most = (pushed.opened_at or now) + ANSWERABLE_AT_MOST
+    decide_by = min(now + ANSWERABLE, most)
+
+    nobody_else = pushed_requests.c.opened_by.is_(None) | (pushed_requests.c.opened_by == person_id)
+    tie = update(pushed_requests).where(pushed_requests.c.hash == pushed.hash, nobody_else).values(opened_by=person_id)
+
+    def job(tx: Connection) -> queries.Opened:
+        if not tx.execute(tie).rowcount:
+            raise Conflict("Somebody else opened this request first. The vendor has to ask again.")
+        known = queries.opened_by_hash(tx, person_id, pushed.hash)
+        if known is not None:
+            later = update(requests).where(requests.c.person_id == person_id, requests.c.request_id == known.request_id).values(decide_by=decide_by)
+            tx.execute(later)
+            return queries.Opened(known.request_id, known.hash, known.client_id, known.state, known.opened_at, decide_by)
+        row = {
+            "person_id": person_id, "request_id": os.urandom(16), "hash": pushed.hash, "client_id": pushed.client_id, "state": "waiting",
+            "opened_at": now, "decide_by": decide_by,
+        }  # fmt: skip
+        tx.execute(insert(requests).values(row))
+        return queries.Opened(row["request_id"], pushed.hash, pushed.client_id, "waiting", now, decide_by)
+
+    return broker.write(job)
+
+
+def _use_up(tx: Connection, person_id: bytes, opened: queries.Opened, state: str, now: dt.datetime) -> None:
+    used = update(pushed_requests).where(pushed_requests.c.hash == opened.hash, pushed_requests.c.used_at.is_(None)).values(used_at=now)
+    answered = update(requests).where(
+        requests.c.person_id == person_id, requests.c.request_id == opened.request_id, requests.c.state == "waiting", requests.c.decide_by > now
+    )
+    if not tx.execute(used).rowcount or not tx.execute(answered.values(state=state)).rowcount:
+        raise Conflict("This request was answered already, or can no longer be answered. The vendor has to ask again.")
+
+
+def give(broker: Broker, person_id: bytes, opened: queries.Opened, pushed: queries.Pushed, given: grant_actions.Given, *, terms_version: int) -> Credential:
+    """The person's yes, one transaction (rule G3): the request used up, the grant with its entry, the code whose 60 s start here.
+
+    `Conflict` where it was answered already, the terms moved on, or the person ended a grant of this client after it asked.
+    """
+    now = broker.now()
+    code = credentials.mint(broker.vault.route_key, "ac", person_id)
+    row = {
+        "person_id": person_id, "hash": code.hash, "client_id": opened.client_id, "grant_id": given.grant_id,
+        "redirect_uri": pushed.parameters["redirect_uri"], "code_challenge": pushed.parameters["code_challenge"], "jkt": "", "expires_at": now + CODE_LIVES,
+    }  # fmt: skip
+
+    def job(tx: Connection) -> None:
+        _use_up(tx, person_id, opened, "given", now)
+        if term_queries.version(tx, person_id) != terms_version:
+            raise TermsChanged
+        if grant_queries.ended_after(tx, person_id, opened.client_id, pushed.pushed_at):
+            raise Conflict("You ended a grant to this vendor after it asked. It has to ask again.")
+        given.insert(tx)
+        tx.execute(insert(codes).values(row))
+
+    broker.write(job)
+    return code
+
+
+def refuse(broker: Broker, person_id: bytes, opened: queries.Opened, about: dict[str, Any]) -> None:
+    """The person's no: the request used up and an entry in the ledger; the vendor learns only `access_denied`."""
+    now = broker.now()
+    ring = broker.keyring(person_id)
+    key = ledger.entry_key(ring, now)
+
+    def job(tx: Connection) -> None:
+        _use_up(tx, person_id, opened, "refused", now)
+        ledger.append(tx, ring, key, ledger.Entry("refuse", now, outcome="denied", about=about))
+
+    broker.write(job, ending=True)
+
+
+# Reads the `authorization_details` of a token call against the grant's clauses.
+Limits = Callable[[str, Sequence[Clause]], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What the token endpoint answers with, `expires_in` in seconds; `refresh_token` is repeated on refresh, never rotated (rule T8)."""
+
+    access_token: str
+    refresh_token: str
+    grant: grant_queries.Grant
+    limited_to: tuple[str, ...]
+    expires_in: int
+
+
+def _token_row(credential: Credential, client_id: str, grant_id: bytes, clauses: str, now: dt.datetime, expires_at: dt.datetime) -> dict[str, Any]:
+    return {
+        "person_id": credential.person_id, "hash": credential.hash, "kind": credential.kind, "client_id": client_id, "grant_id": grant_id,
+        "jkt": "", "clauses": clauses, "expires_at": expires_at, "last_used_at": now,
+    }  # fmt: skip
+
+
+def _live_grant(broker: Broker, tx: Connection, person_id: bytes, grant_id: bytes, now: dt.datetime) -> grant_queries.Grant | None:
+    """The grant if it is active or paused (rule G8): a paused vendor keeps its tokens, they open nothing."""
+    grant = grant_queries.one(tx, broker.keyring(person_id), grant_id)
+    return grant if grant.state(now) in grant_queries.LIVE else None
+
+
+def redeem(broker: Broker, client: Client, form: Mapping[str, str], limits: Limits) -> Issued:
+    """Turn a code into tokens, once (rule T5). Every wrong presentation burns the code; a used code shown again ends its grant (rule T6)."""
+    code = credentials.parse(broker.vault.route_key, "ac", form.get("code", ""))
+    if code is None:
+        raise gate.invalid_grant()
+    now = broker.now()
+    mine = (codes.c.person_id == code.person_id) & (codes.c.hash == code.hash)
+    take = update(codes).where(mine, codes.c.used_at.is_(None), codes.c.expires_at > now).values(used_at=now).returning(codes)
+
+    def job(tx: Connection) -> Issued | None:
+        row = tx.execute(take).first()
+        if row is None or not _presented_right(row, client, form):
+            return None
+        grant = _live_grant(broker, tx, code.person_id, row.grant_id, now)
+        return None if grant is None else _issue(broker, tx, client, grant, _limited(form, grant, limits), now)
+
+    issued = broker.write(job)
+    if issued is None:
+        _replayed(broker, client, code, now)
+        raise gate.invalid_grant()
+    return issued
+
+
+def _limited(form: Mapping[str, str], grant: grant_queries.Grant, limits: Limits) -> tuple[str, ...]:
+    """The clauses a token is limited to, empty for all; a scope the grant does not imply is `invalid_scope` (rule D4)."""
+    implied = {f"events:{clause.action}" for clause in grant.clauses}
+    if set(form.get("scope", "").split()) - implied:
+        raise gate.Refused("invalid_scope", "The grant does not cover this scope.")
+    text = form.get("authorization_details", "")
+    return limits(text, grant.clauses) if text else ()
+
+
+def _presented_right(row: Row[Any], client: Client, form: Mapping[str, str]) -> bool:
+    verifier = form.get("code_verifier", "")
+    return (
+        row.client_id == client.client_id
+        and row.redirect_uri == form.get("redirect_uri", "")
+        and gate.is_verifier(verifier)
+        and hmac.compare_digest(create_s256_code_challenge(verifier), row.code_challenge)
+    )
+
+
+def _issue(broker: Broker, tx: Connection, client: Client, grant: grant_queries.Grant, limited_to: tuple[str, ...], now: dt.datetime) -> Issued:
+    access = credentials.mint(broker.vault.route_key, "at", grant.person_id)
+    refresh = credentials.mint(broker.vault.route_key, "rt", grant.person_id)
+    limits = " ".join(limited_to)
+    until = min(now + ACCESS_TOKEN_LIVES, grant.expires_at)
+    rows = [
+        _token_row(access, client.client_id, grant.grant_id, limits, now, until),
+        _token_row(refresh, client.client_id, grant.grant_id, "", now, grant.expires_at),
+    ]
+    tx.execute(insert(tokens), rows)
+    return Issued(access.text, refresh.text, grant, limited_to, int((until - now).total_seconds()))
+
+
+def _replayed(broker: Broker, client: Client, code: Credential, now: dt.datetime) -> None:
+    """End the grant of a code that its own client shows again a second or more after it was used."""
+    with broker.reading() as tx:
+        row = tx.execute(select(codes).where(codes.c.person_id == code.person_id, codes.c.hash == code.hash)).first()
+    if row is not None and row.used_at is not None and row.client_id == client.client_id and now - row.used_at >= DOUBLE_SUBMIT:
+        by = {"role": "broker"}
+        grant_actions.revoke(broker, code.person_id, row.grant_id, by=by, reason="code_replayed")
+
+
+def refresh(broker: Broker, client: Client, form: Mapping[str, str], limits: Limits) -> Issued:
+    """A new access token for a refresh token of this client (rules T8, T9); the refresh token stays the same."""
+    shown = credentials.parse(broker.vault.route_key, "rt", form.get("refresh_token", ""))
+    if shown is None:
+        raise gate.invalid_grant()
+    now = broker.now()
+    mine = (tokens.c.person_id == shown.person_id) & (tokens.c.hash == shown.hash)
+
+    def job(tx: Connection) -> Issued | None:
+        row = tx.execute(select(tokens).where(mine, tokens.c.kind == "rt", tokens.c.ended_at.is_(None))).first()
+        if row is None or row.client_id != client.client_id or now >= row.expires_at or now - row.last_used_at > REFRESH_IDLE:
+            return None
+        grant = _live_grant(broker, tx, shown.person_id, row.grant_id, now)
+        if grant is None:
+            return None
+        if now - row.last_used_at >= DAY:
+            tx.execute(update(tokens).where(mine).values(last_used_at=now))
+        tx.execute(delete(tokens).where(tokens.c.person_id == shown.person_id, tokens.c.grant_id == row.grant_id, tokens.c.expires_at <= now))
+        limited_to = _limited(form, grant, limits)
+        access = credentials.mint(broker.vault.route_key, "at", shown.person_id)
+        until = min(now + ACCESS_TOKEN_LIVES, grant.expires_at)
+        tx.execute(insert(tokens).values(_token_row(access, client.client_id, grant.grant_id, " ".join(limited_to), now, until)))
+        return Issued(access.text, shown.text, grant, limited_to, int((until - now).total_seconds()))
+
+    issued = broker.write(job)
+    if issued is None:
+        raise gate.invalid_grant()
+    return issued
+
+
+def revoke_token(broker: Broker, client: Client, text: str) -> None:
+    """RFC 7009: a refresh token hands the grant back, an access token ends alone; unknown or another client's: no effect."""
+    now = broker.now()
+    for kind in ("rt", "at"):
+        shown = credentials.parse(broker.vault.route_key, kind, text)
+        if shown is None:
+            continue
+        mine = (tokens.c.person_id == shown.person_id) & (tokens.c.hash == shown.hash) & (tokens.c.kind == kind)
+        with broker.reading() as tx:
+            row = tx.execute(select(tokens.c.grant_id, tokens.c.client_id).where(mine)).first()
+        if row is None or row.client_id != client.client_id:
+            return
+        if kind == "rt":
+            by = {"role": "client", "id": client.client_id, "vendor": client.vendor_id}
+            grant_actions.revoke(broker, shown.person_id, row.grant_id, by=by, reason="handed_back")
+        else:
+            ended = update(tokens).where(mine).values(ended_at=now)
+            broker.write(lambda tx, ended=ended: tx.execute(ended), ending=True)  # type: ignore[misc]
+
+
+def sweep(broker: Broker) -> None:
+    """End what time has ended: grants over, codes never collected; forget old requests and ids. Safe to run at any time, on any process."""
+    now = broker.now()
+    with broker.reading() as tx:
+        over = [(*each, "over") for each in grant_queries.expired(tx, now)]
+        wanted = select(codes.c.person_id, codes.c.grant_id).where(codes.c.used_at.is_(None), codes.c.expires_at <= now)
+        live = wanted.join(grants, (grants.c.person_id == codes.c.person_id) & (grants.c.grant_id == codes.c.grant_id))
+        over += [(row.person_id, row.grant_id, "uncollected") for row in tx.execute(live.where(grants.c.status.in_(grant_queries.LIVE)))]
+    for person_id, grant_id, reason in over:
+        grant_actions.expire(broker, person_id, grant_id, reason)
+
+    def job(tx: Connection) -> None:
+        tx.execute(delete(used_ids).where(used_ids.c.until < now))
+        tx.execute(delete(pushed_requests).where(pushed_requests.c.expires_at < now - ANSWERABLE_AT_MOST))
+
+    broker.write(job)
+
+
+def digest_of(document: Any) -> str:
+    """SHA-256 of a document's canonical bytes, base64url; ties a consent form to the proposal it showed."""
+    return urlsafe_b64encode(hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()).rstrip(b"=").decode()
+

@@ -1,0 +1,82 @@
+"""Client authentication by `private_key_jwt` (RFC 7523, rule T14): one verifier of our own, on joserfc."""
+
+import datetime as dt
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, JWKRegistry, Key, OKPKey, RSAKey
+
+from policies.documents import Malformed, load
+
+ALGORITHMS: Final = ("ES256", "Ed25519", "PS256")
+TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+MAX_BYTES: Final = 8 * 1024
+SKEW: Final = 30
+LONGEST_LIFE: Final = 60
+LONGEST_JTI: Final = 128
+_FITS: Final[dict[str, type[Key]]] = {"ES256": ECKey, "Ed25519": OKPKey, "PS256": RSAKey}
+# Verified against where a client is unknown, so that the answer takes the same class of time (rule A7).
+_NOBODY: Final = ECKey.generate_key("P-256", private=False).as_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """A verified assertion: whose it is, and its id, to be used once until `until`."""
+
+    client_id: str
+    jti: bytes
+    until: dt.datetime
+
+
+class NotVerified(Exception):  # noqa: N818 - one cause for all: it does not verify.
+    """The assertion is not good, for whatever reason."""
+
+
+def peek(text: str) -> str:
+    """The client an unverified assertion names as its subject; empty if it cannot be read."""
+    try:
+        claims = load(jws.extract_compact(text.encode("ascii")).payload) if len(text) <= MAX_BYTES else {}
+    except (JoseError, ValueError, TypeError, UnicodeError, Malformed):
+        return ""
+    subject = claims.get("sub") if isinstance(claims, dict) else None
+    return subject if isinstance(subject, str) else ""
+
+
+def verify(text: str, *, client_id: str, keys: Sequence[Mapping[str, Any]], audience: str, now: dt.datetime) -> Assertion:
+    """Check signature, `iss`, `sub`, `aud` (a string equal to the issuer), `exp`, `nbf`, `iat`, `jti`; raises `NotVerified`."""
+    try:
+        claims = _signed(text, keys or (_NOBODY,))
+    except (JoseError, ValueError, TypeError, UnicodeError, KeyError, Malformed):
+        raise NotVerified from None
+    if not isinstance(claims, dict) or claims.get("iss") != client_id or claims.get("sub") != client_id or claims.get("aud") != audience:
+        raise NotVerified
+    seconds = int(now.timestamp())
+    exp, jti = claims.get("exp"), claims.get("jti")
+    if type(exp) is not int or not seconds - SKEW < exp <= seconds + LONGEST_LIFE + SKEW:
+        raise NotVerified
+    for name in ("iat", "nbf"):
+        if name in claims and (type(claims[name]) is not int or claims[name] > seconds + SKEW):
+            raise NotVerified
+    if not isinstance(jti, str) or not 1 <= len(jti) <= LONGEST_JTI:
+        raise NotVerified
+    # Remembered for as long as the assertion could still pass, from the same constants.
+    until = dt.datetime.fromtimestamp(exp + SKEW, dt.UTC)
+    return Assertion(client_id, hashlib.sha256(jti.encode()).digest(), until)
+
+
+def _signed(text: str, keys: Sequence[Mapping[str, Any]]) -> Any:
+    raw = text.encode("ascii")
+    if len(raw) > MAX_BYTES:
+        raise NotVerified
+    header = jws.extract_compact(raw).headers()
+    alg, kid = header.get("alg"), header.get("kid")
+    if alg not in ALGORITHMS or "crit" in header:
+        raise NotVerified
+    fitting = [key for key in (JWKRegistry.import_key(dict(each)) for each in keys) if isinstance(key, _FITS[alg]) and (kid is None or key.kid == kid)]
+    if len(fitting) != 1:
+        raise NotVerified
+    return load(jws.deserialize_compact(raw, fitting[0], algorithms=list(ALGORITHMS)).payload)

@@ -1,0 +1,190 @@
+"""The consent page's choices: what the controls of each proposed clause offer, and the clause that a filled-in form chooses.
+
+The form is never trusted: whatever it says, a chosen clause must satisfy `chosen & proposed == chosen`.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from werkzeug.datastructures import MultiDict
+
+from broker.errors import BadRequest, Unprocessable
+from broker.events.queries import Preview
+from policies import explain
+from policies.clauses import Clause
+from policies.documents import Malformed
+from policies.negotiate import Proposal
+from policies.requests import Item
+from policies.times import read_duration
+from policies.vocabulary import FIELDS, KINDS, SENSITIVE_CLASSES, SITE_CLASSES
+
+DEPTHS: Final = ("P7D", "P30D", "P90D", "P180D", "P365D")
+READS: Final = (1, 4, 12, 24)
+
+
+@dataclass(slots=True)
+class Choice:
+    """One proposed clause on the page: what is said about it, its controls, and what the person has chosen so far."""
+
+    number: int
+    proposed: Clause
+    chosen: Clause
+    ticked: bool
+    item: Item | None
+    narrowed: list[str]
+    sentences: list[str]
+    below_minimum: bool
+    left_out: frozenset[str]
+    sites: str
+    preview: Preview | None = None
+    controls: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The proposal's name for the clause."""
+        return self.proposed.id
+
+
+def name(number: int, control: str) -> str:
+    """The form name of one control."""
+    return f"{number}.{control}"
+
+
+def controls(number: int, proposed: Clause, chosen: Clause) -> dict[str, Any]:
+    """What can be narrowed in a clause, as (value, label) pairs and the value chosen; nothing reaches further than the proposal."""
+    part, ages = proposed.slice, proposed.slice.window.max_age
+    fields = [
+        (field_name, FIELDS[field_name].noun, _levels(field_name, level), chosen.slice.fields.get(field_name, "hidden"))
+        for field_name, level in part.fields.items()
+    ]
+    depths = [each for each in DEPTHS if ages is None or read_duration(each, "") < ages]
+    reads = [each for each in READS if each < proposed.rate.get("reads", 0)]
+    return {
+        "kinds": [(kind, KINDS[kind].label) for kind in KINDS if kind in part.kinds] if len(part.kinds) > 1 else [],
+        "classes": [each for each in SITE_CLASSES if each not in SENSITIVE_CLASSES and _in(each, part.classes)],
+        "sensitive": sorted(part.sensitive),
+        "fields": fields,
+        "depths": [(each, f"the last {read_duration(each, '') // 24} days") for each in depths],
+        "reads": reads,
+        "names": {control: name(number, control) for control in ("give", "without", "without_class", "sensitive", "field", "max_age", "reads", "sites")},
+    }
+
+
+def _in(value: str, values: frozenset[str]) -> bool:
+    return "*" in values or value in values
+
+
+def _levels(field_name: str, most: str) -> list[tuple[str, str]]:
+    levels = FIELDS[field_name].levels
+    return [(level, "nothing" if level == "hidden" else FIELDS[field_name].label(level)) for level in levels[: levels.index(most) + 1]]
+
+
+def read(proposal: Proposal, clauses: tuple[Clause, ...], form: MultiDict[str, str] | None) -> list[Choice]:
+    """The choices of a page: at their start without a form, else as the form has them.
+
+    Raises `BadRequest` for a clause that was not offered or a choice wider than offered, `Unprocessable` for what the person mistyped.
+    """
+    ticked = set(form.getlist("give")) if form is not None else set()
+    if ticked - {clause.id for clause in clauses}:
+        raise BadRequest("This form gives something that was not offered. Nothing was given; open the request again.")
+    return [_choice(number, proposal, clause, clause.id in ticked, form) for number, clause in enumerate(clauses, 1)]
+
+
+def _choice(number: int, proposal: Proposal, clause: Clause, ticked: bool, form: MultiDict[str, str] | None) -> Choice:  # noqa: FBT001
+    item = proposal.item_of(clause.id) if proposal.items else None
+    chosen = _start(clause, item) if form is None else _chosen(number, clause, form)
+    if chosen & clause != chosen:
+        raise BadRequest("This form gives more than was offered. Nothing was given; open the request again.")
+    narrowed = [explain.narrowing(line) for line in proposal.narrowed if line.clause == clause.id]
+    return Choice(
+        number=number, proposed=clause, chosen=chosen, ticked=ticked, item=item, narrowed=narrowed, sentences=[],
+        below_minimum=item is not None and not item.is_reached_by(chosen),
+        left_out=frozenset(form.getlist(name(number, "without")) + form.getlist(name(number, "without_class")) if form else ()),
+        sites=form.get(name(number, "sites"), "") if form else "",
+        controls=controls(number, clause, chosen),
+    )  # fmt: skip
+
+
+def _start(clause: Clause, item: Item | None) -> Clause:
+    """Where the controls stand at first: fields at the vendor's minimum where it named one, sensitive classes off."""
+    document = clause.to_json()
+    if item is not None and "fields" in item.minimum:
+        for field_name, level in item.minimum["fields"].items():
+            if field_name in document.get("fields", {}):
+                document["fields"][field_name] = level
+    if document.get("sensitive"):
+        document["sensitive"] = []
+    start = Clause.parse(document)
+    return start if start & clause == start else clause
+
+
+def _chosen(number: int, clause: Clause, form: MultiDict[str, str]) -> Clause:
+    document = clause.to_json()
+    _narrow_sets(document, number, clause, form)
+    _narrow_fields(document, number, clause, form)
+    depth = form.get(name(number, "max_age"), "")
+    if depth:
+        document["window"] = {**document["window"], "max_age": depth}
+    reads = form.get(name(number, "reads"), "")
+    if reads:
+        document["rate"] = {**document["rate"], "reads": f"{reads}/P1D"}
+    until = _until(form)
+    if until is not None:
+        document["validity"] = {**document["validity"], "until": min(until, document["validity"].get("until", until))}
+    try:
+        return Clause.parse(document)
+    except Malformed as malformed:
+        first = malformed.errors[0]
+        if first["pointer"].startswith("/sites"):
+            raise Unprocessable(errors=[{"pointer": f"/{name(number, 'sites')}", "detail": "Write domains such as shop.example, separated by commas."}]) from None
+        raise BadRequest("This form could not be read. Nothing was given; open the request again.") from None
+
+
+def _narrow_sets(document: dict[str, Any], number: int, clause: Clause, form: MultiDict[str, str]) -> None:
+    without = set(form.getlist(name(number, "without")))
+    document["kinds"] = [kind for kind in document["kinds"] if kind not in without]
+    if not document["kinds"]:
+        sentence = "You left out every kind of event. Keep one, or untick the whole part."
+        raise Unprocessable(errors=[{"pointer": f"/{name(number, 'without')}", "detail": sentence}])
+    classes = set(form.getlist(name(number, "without_class")))
+    if classes:
+        everything = sorted(set(SITE_CLASSES) - set(SENSITIVE_CLASSES)) if "*" in clause.slice.classes else document["classes"]
+        document["classes"] = [each for each in everything if each not in classes] + form.getlist(name(number, "sensitive"))
+    if clause.slice.sensitive:
+        document["sensitive"] = form.getlist(name(number, "sensitive"))
+    sites = [each for each in form.get(name(number, "sites"), "").replace(",", " ").lower().split() if each]
+    if sites:
+        document["sites"] = sorted(set(sites))
+
+
+def _narrow_fields(document: dict[str, Any], number: int, clause: Clause, form: MultiDict[str, str]) -> None:
+    fields: dict[str, str] = {}
+    for field_name, level in clause.slice.fields.items():
+        wanted = form.get(name(number, f"field.{field_name}"), level)
+        if wanted != "hidden":
+            fields[field_name] = wanted
+    document["fields"] = fields
+    if clause.slice.fields and not fields:
+        sentence = "You hid every field, so nothing would be left to see. Keep one, or untick the whole part."
+        raise Unprocessable(errors=[{"pointer": f"/{name(number, 'field')}", "detail": sentence}])
+
+
+def _until(form: Mapping[str, str]) -> str | None:
+    text = form.get("until", "").strip()
+    if not text:
+        return None
+    try:
+        day = dt.date.fromisoformat(text)
+    except ValueError:
+        raise Unprocessable(errors=[{"pointer": "/until", "detail": "Write the end as a day, such as 2027-03-31."}]) from None
+    return f"{day.isoformat()}T00:00:00Z"
+
+
+def moved(choice: Choice) -> list[dict[str, Any]]:
+    """Which dimensions the person moved, for the record of what was shown."""
+    before, after = choice.proposed.to_json(), choice.chosen.to_json()
+    return [
+        {"clause": choice.id, "dim": dim, "proposed": before.get(dim), "chosen": after.get(dim)} for dim in sorted(before) if before.get(dim) != after.get(dim)
+    ]

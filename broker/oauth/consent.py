@@ -1,0 +1,162 @@
+"""What stands on the consent page: the request as its person sees it, negotiated against their terms, with their own rows."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection
+from werkzeug.datastructures import MultiDict
+
+from broker.errors import NotFound
+from broker.events import queries as event_queries
+from broker.grants import queries as grant_queries
+from broker.oauth import actions, choices, queries
+from broker.oauth.choices import Choice
+from broker.opening import Broker
+from broker.terms import queries as term_queries
+from broker.vault.keys import Keyring
+from broker.vendors import queries as vendor_queries
+from broker.vendors.queries import Client
+from policies import explain
+from policies.clauses import Clause
+from policies.decide import Asked, Grant, Permitted, decide
+from policies.negotiate import CONFIRMATION, REFUSED, Proposal, negotiate
+from policies.requests import Request
+from policies.terms import Deny, Terms, VendorFacts
+from policies.vocabulary import FIELDS, KINDS
+
+OWN: Final = "own-extension"
+MADE_BY_THE_BROKER: Final = frozenset({"cart_abandoned"})
+
+
+@dataclass(slots=True)
+class Consent:
+    """One request, ready to be shown or decided."""
+
+    opened: queries.Opened
+    pushed: queries.Pushed
+    client: Client
+    terms: Terms
+    terms_version: int
+    proposal: Proposal
+    earlier: list[grant_queries.Grant]
+    digest: str
+    choices: list[Choice]
+    text: str = ""
+
+    @property
+    def given(self) -> list[Choice]:
+        """What is ticked."""
+        return [choice for choice in self.choices if choice.ticked]
+
+    @property
+    def own(self) -> bool:
+        """Whether the person's own extension asks, to which nothing leaves."""
+        return self.client.public
+
+
+def facts(tx: Connection, ring: Keyring, client: Client, earlier: list[grant_queries.Grant]) -> VendorFacts:
+    """What the broker can say of a vendor: its verified domain and classes, whether the person bought there or agreed with it before."""
+    known = event_queries.bought_at(tx, ring, client.domain)
+    classes = client.classes | ({"known"} if known else frozenset()) | ({"prior-agreement"} if earlier else frozenset())
+    return VendorFacts(client.vendor_id, frozenset({client.domain}), classes)
+
+
+def collection() -> Proposal:
+    """What the extension may be given at most: everything the device can see, nothing sensitive, for a year."""
+    kinds = sorted(set(KINDS) - MADE_BY_THE_BROKER)
+    fields = {name: about.levels[-1] for name, about in FIELDS.items() if about.kinds & set(kinds)}
+    document = {
+        "id": OWN, "action": "write", "kinds": kinds, "sites": ["*"], "classes": ["*"], "categories": ["*"], "fields": fields, "validity": {"max": "P365D"},
+    }  # fmt: skip
+    return Proposal(CONFIRMATION, 0, (Clause.parse(document),), (), (), ())
+
+
+def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, str] | None = None) -> Consent:
+    """The request with the choices of `form`; `NotFound` if it is not this person's. Refuses forms like `choices.read`."""
+    with broker.reading() as tx:
+        opened = queries.opened(tx, ring.person_id, request_id)
+        pushed = queries.pushed(broker, tx, opened.hash) if opened else None
+        client = vendor_queries.client(tx, opened.client_id) if opened else None
+        if opened is None or pushed is None or client is None or not client.enabled:
+            raise NotFound
+        terms = term_queries.current(tx, ring)
+        version = term_queries.version(tx, ring.person_id)
+        earlier = [grant for grant in grant_queries.every(tx, ring) if grant.client_id == client.client_id]
+        if client.public:
+            proposal = collection()
+        else:
+            request = Request.parse(pushed.parameters["request"], facts(tx, ring, client, earlier))
+            proposal = negotiate(terms, request)
+    now = broker.now()
+    clauses = tuple(clause for clause in proposal.clauses if not clause.validity.starting(now).is_empty())
+    digest = actions.digest_of([version, proposal.to_json()])
+    made = Consent(opened, pushed, client, terms, version, proposal, earlier, digest, choices.read(proposal, clauses, form))
+    _explain(made, now)
+    return made
+
+
+def _explain(consent: Consent, now: dt.datetime) -> None:
+    for choice in consent.choices:
+        choice.sentences = explain.clause_sentences(choice.chosen, consent.client.domain or consent.client.name)
+    ticked = absolute(consent, now)
+    gifts = [gift for choice in consent.given if choice.item for gift in choice.item.gives]
+    consent.text = explain.grant_text(ticked, consent.client.domain or consent.client.name, gifts) if ticked else ""
+
+
+def absolute(consent: Consent, now: dt.datetime) -> list[Clause]:
+    """The clauses as they would be given now: `c1`, `c2` … with their days of beginning and end."""
+    return [choice.chosen.starting(now).with_id(f"c{number}") for number, choice in enumerate(consent.given, 1)]
+
+
+def add_previews(broker: Broker, ring: Keyring, consent: Consent) -> None:
+    """The person's own rows per clause, exactly as this vendor would get them; nothing is written."""
+    now = broker.now()
+    for choice in consent.choices:
+        if choice.chosen.action != "read" or choice.chosen.slice.form != "rows":
+            continue
+        decision = as_read(consent.client, choice.chosen.starting(now), consent.terms.deny, now)
+        if isinstance(decision, Permitted):
+            with broker.reading() as tx:
+                choice.preview = event_queries.preview(tx, ring, within=decision.slice)
+        else:
+            choice.preview = event_queries.Preview([], 0, at_least=False)
+
+
+def as_read(client: Client, clause: Clause, denies: tuple[Deny, ...], now: dt.datetime) -> Any:
+    """The decision a first read of this clause would get, were it given now."""
+    begun = now.replace(microsecond=0)
+    until = clause.validity.until or now + dt.timedelta(days=1)
+    grant = Grant("preview", client.client_id, client.vendor_id, "active", 1, (clause,), begun, until, None, countersigned=True, vendor_classes=client.classes)
+    purposes = sorted(clause.purposes)
+    return decide(grant, denies, Asked(client=client.client_id, clause=clause.id, purpose=purposes[0] if purposes else None), now)
+
+
+def details(consent: Consent, *, sec_gpc: bool) -> dict[str, Any]:
+    """What is kept with the grant for the person's page: what was asked, what the terms cut, what was shown and moved."""
+    return {
+        "request": consent.pushed.parameters["request"],
+        "narrowed": [line.to_json() for line in consent.proposal.narrowed],
+        "text": consent.text,
+        "shown": shown(consent, sec_gpc=sec_gpc),
+        "client": {"name": consent.client.name, "domain": consent.client.domain, "vendor": consent.client.vendor_id},
+        "redirect_origin": consent.pushed.parameters["redirect_uri"].split("/", 3)[:3],
+    }
+
+
+def shown(consent: Consent, *, sec_gpc: bool) -> dict[str, Any]:
+    """The record of the page (interface.md section 2): hashed into the agreement later."""
+    return {
+        "language": "en",
+        "template": "consent/1",
+        "text_sha256": actions.digest_of(consent.text),
+        "sec_gpc": sec_gpc,
+        "offered": [choice.id for choice in consent.choices],
+        "ticked": [choice.id for choice in consent.given],
+        "moved": [each for choice in consent.given for each in choices.moved(choice)],
+    }
+
+
+def refused_by_terms(consent: Consent) -> bool:
+    """Whether the terms leave nothing to give."""
+    return consent.proposal.status == REFUSED or not consent.choices

@@ -1,0 +1,106 @@
+"""The endpoints clients talk to: push a request, get tokens, revoke."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Final
+
+import orjson
+from authlib.oauth2 import OAuth2Error
+from flask import Blueprint, Response, request
+
+from broker import current, errors
+from broker.oauth import actions, gate, schemas
+from broker.oauth.gate import Refused
+from broker.oauth.server import JSON, refusal, server
+from broker.session import csrf
+from broker.vendors.queries import Client
+
+oauth: Final = Blueprint("oauth", __name__)
+csrf.exempt(oauth)
+LONGEST_STATE: Final = 1024
+ANY_METHOD: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def _answered(endpoint: Callable[[], Response]) -> Callable[[], Response]:
+    """OAuth's own error format for whatever an endpoint raises."""
+
+    @wraps(endpoint)
+    def wrapped() -> Response:
+        try:
+            return endpoint()
+        except OAuth2Error as error:
+            return server().handle_error_response(None, error)
+        except errors.BrokerError as error:
+            return refusal(error)
+
+    return wrapped
+
+
+@oauth.route("/oauth/par", methods=ANY_METHOD)
+@_answered
+def par() -> Response:
+    """Take a pushed authorization request (RFC 9126)."""
+    made = server().create_oauth2_request(request)
+    client = server().authenticate_client(made, [], "par")
+    request_uri, expires_in = actions.push(current.broker(), client, parameters_of(made.payload.data, client))
+    return Response(orjson.dumps({"request_uri": request_uri, "expires_in": expires_in}), 201, mimetype=JSON)
+
+
+def parameters_of(form: Mapping[str, str], client: Client) -> dict[str, Any]:
+    """Check the form of a pushed request (rules G2, D1, D4); what of it may be given is decided when the person opens it."""
+    if "request_uri" in form:
+        raise gate.invalid_request("A pushed request cannot contain request_uri.")
+    if "request" in form:
+        raise Refused("request_not_supported", "Request objects are not taken; push the parameters themselves.")
+    if form.get("response_type") != "code":
+        raise Refused("unsupported_response_type", "Use response_type=code.")
+    if form.get("grant_management_action", "create") != "create" or "grant_id" in form:
+        raise gate.invalid_request("Every consent makes a new grant; grant_management_action can only be create.")
+    redirect_uri = form.get("redirect_uri", "")
+    if not gate.same_redirect(client.redirect_uris, redirect_uri):
+        raise gate.invalid_request("This redirect_uri is not registered for the client.")
+    challenge = gate.challenge(form)
+    if form.get("resource", _resource()) != _resource():
+        raise Refused("invalid_target", "The one resource is the issuer followed by /v1.")
+    if len(form.get("state", "")) > LONGEST_STATE:
+        raise gate.invalid_request("state is longer than 1024 characters.")
+    common = {"redirect_uri": redirect_uri, "code_challenge": challenge, "state": form.get("state"), "prompt": form.get("prompt")}
+    return {**common, "request": _asked(form, client)}
+
+
+def _asked(form: Mapping[str, str], client: Client) -> dict[str, Any] | None:
+    scopes = set(form.get("scope", "").split())
+    if client.public:
+        if scopes != {"events:write"}:
+            raise Refused("invalid_scope", "The extension asks for events:write and nothing else.")
+        if "authorization_details" in form:
+            raise schemas.refused()
+        return None
+    if scopes - {"events:read"}:
+        raise Refused("invalid_scope", "A vendor can ask for events:read only, by authorization_details.")
+    if "authorization_details" not in form:
+        raise schemas.refused()
+    return schemas.asked(form["authorization_details"], client.vendor_id, client.domain)
+
+
+def _resource() -> str:
+    return f"{current.broker().settings.origin}/v1"
+
+
+@oauth.route("/oauth/token", methods=ANY_METHOD)
+@_answered
+def token() -> Response:
+    """Turn a code into tokens, or a refresh token into another access token (RFC 6749 sections 4.1.3 and 6)."""
+    return server().create_token_response(request)
+
+
+@oauth.route("/oauth/revoke", methods=ANY_METHOD)
+@_answered
+def revoke() -> Response:
+    """End a token (RFC 7009); ending a refresh token hands the grant back."""
+    made = server().create_oauth2_request(request)
+    client = server().authenticate_client(made, [], "revoke")
+    if not made.payload.data.get("token"):
+        raise gate.invalid_request("Send token.")
+    actions.revoke_token(current.broker(), client, made.payload.data["token"])
+    return Response(status=200)

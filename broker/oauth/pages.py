@@ -1,0 +1,181 @@
+"""The consent page: open a request, try choices, give or refuse; and the requests left unanswered."""
+
+import binascii
+import secrets
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from flask import Blueprint, g, redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Response
+
+from broker import current, errors, headers
+from broker import rows as shown_rows
+from broker.grants import actions as grant_actions
+from broker.oauth import actions, consent, queries
+from broker.oauth.consent import Consent
+from broker.opening import Broker
+from broker.session import Person, person, signed_in
+from broker.vault.credentials import Credential
+from broker.vendors import queries as vendor_queries
+
+pages: Final = Blueprint("consent", __name__)
+BROWSER_SECONDS: Final = 24 * 3600
+BYTES_OF_ID: Final = 16
+
+
+def _browser_cookie(broker: Broker) -> str:
+    return "__Host-request" if broker.settings.https else "request"
+
+
+def _gone() -> tuple[str, int]:
+    return render_template("oauth/gone.html"), 400
+
+
+@pages.get("/oauth/authorize")
+def authorize() -> Any:
+    """Open a pushed request; signed out, the person signs in first. Only `client_id` and `request_uri` are read."""
+    broker = current.broker()
+    pushed = actions.find_pushed(broker, request.args.get("client_id", ""), request.args.get("request_uri", ""))
+    if pushed is None:
+        broker.limits.count("unauthenticated", current.address())
+        return _gone()
+    if pushed.parameters.get("prompt") == "none":
+        return back(broker, pushed, error="consent_required")
+    cookie = request.cookies.get(_browser_cookie(broker)) or secrets.token_urlsafe(32)
+    if not actions.tie_to_browser(broker, pushed, cookie):
+        return _gone()
+    who = g.get("person")
+    if isinstance(who, Person):
+        try:
+            opened = actions.open_request(broker, who.person_id, pushed)
+        except errors.Conflict:
+            return _gone()
+        response: Response = redirect(url_for("consent.show", request_id=opened.request_id.hex()), 303)
+    else:
+        response = redirect(url_for("people.sign_in", next=request.full_path), 303)
+    response.set_cookie(
+        _browser_cookie(broker), cookie, max_age=BROWSER_SECONDS, secure=broker.settings.https, httponly=True, samesite="Lax", path="/"
+    )
+    return response
+
+
+def _id(text: str) -> bytes:
+    try:
+        raw = binascii.unhexlify(text)
+    except (binascii.Error, ValueError):
+        raise errors.NotFound from None
+    if len(raw) != BYTES_OF_ID:
+        raise errors.NotFound
+    return raw
+
+
+@pages.get("/requests/<request_id>")
+@signed_in
+def show(request_id: str) -> Any:
+    """The consent page of a request this person has opened."""
+    return _page(_load(person(), request_id, None))
+
+
+@pages.get("/requests")
+@signed_in
+def waiting() -> Any:
+    """The requests left unanswered."""
+    broker, who = current.broker(), person()
+    with broker.reading() as tx:
+        found = [(opened, vendor_queries.client(tx, opened.client_id)) for opened in queries.waiting(tx, who.person_id, broker.now())]
+    return render_template("oauth/requests.html", waiting=found)
+
+
+def _load(who: Person, request_id: str, form: MultiDict[str, str] | None) -> Consent:
+    return consent.load(current.broker(), who.ring, _id(request_id), form)
+
+
+def _page(made: Consent, mistakes: dict[str, str] | None = None, *, status: int = 200, changed: bool = False, block: str = "") -> Any:
+    """The page as it stands; a request that can no longer be answered says so instead."""
+    broker = current.broker()
+    if made.opened.state != "waiting" or broker.now() >= made.opened.decide_by or made.pushed.used_at is not None:
+        return _gone()
+    consent.add_previews(broker, person().ring, made)
+    # Browsers apply form-action to the redirect after the form too (rule G5).
+    headers.widen_form_action(made.pushed.parameters["redirect_uri"])
+    template = "oauth/consent_part.html" if block else "oauth/consent.html"
+    until = request.form.get("until", "") if request.method == "POST" else ""
+    page = render_template(
+        template, consent=made, errors=mistakes or {}, failed=bool(mistakes), changed=changed, block=block, until=until, now=broker.now(),
+        request_id=made.opened.request_id.hex(), return_origin=_origin(made), refused=consent.refused_by_terms(made), table=shown_rows.table,
+    )  # fmt: skip
+    return page, status
+
+
+def _origin(made: Consent) -> str:
+    parts = urlsplit(made.pushed.parameters["redirect_uri"])
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _mistakes(refused: errors.Unprocessable) -> dict[str, str]:
+    return {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}
+
+
+@pages.post("/oauth/authorize/preview")
+@signed_in
+def preview() -> Any:
+    """The page with the choices made so far; gives nothing and writes nothing."""
+    who, form = person(), request.form
+    part = request.form.get("part", "") if request.headers.get("HX-Request") == "true" else ""
+    try:
+        return _page(_load(who, form.get("request", ""), form), block=part)
+    except errors.Unprocessable as refused:
+        return _page(_load(who, form.get("request", ""), None), _mistakes(refused), status=422, block=part)
+
+
+@pages.post("/oauth/authorize/decision")
+@signed_in
+def decide() -> Any:
+    """Give what was ticked, refuse, or leave it for later."""
+    broker, who, form = current.broker(), person(), request.form
+    answer = form.get("answer", "")
+    if answer == "leave":
+        return redirect(url_for("consent.waiting"), 303)
+    if answer not in {"give", "refuse"}:
+        raise errors.BadRequest("This form has no answer. Go back and choose Give or Refuse.")
+    try:
+        made = _load(who, form.get("request", ""), form if answer == "give" else None)
+    except errors.Unprocessable as refused:
+        return _page(_load(who, form.get("request", ""), None), _mistakes(refused), status=422)
+    if answer == "give" and form.get("digest") != made.digest:
+        return _page(_load(who, form.get("request", ""), None), status=409, changed=True)
+    if answer == "give" and made.given:
+        return _give(broker, who, made)
+    actions.refuse(broker, who.person_id, made.opened, _about(made))
+    return back(broker, made.pushed, error="access_denied")
+
+
+def _about(made: Consent) -> dict[str, Any]:
+    gpc = request.headers.get("Sec-GPC") == "1"
+    return {"client": made.client.client_id, "vendor": made.client.vendor_id, "shown": consent.shown(made, sec_gpc=gpc)}
+
+
+def _give(broker: Broker, who: Person, made: Consent) -> Any:
+    now = broker.now()
+    clauses = consent.absolute(made, now)
+    ends = [clause.validity.until for clause in clauses if clause.validity.until is not None]
+    given = grant_actions.give(
+        who.ring, client_id=made.client.client_id, vendor_id=made.client.vendor_id, clauses=clauses, expires_at=max(ends),
+        details=consent.details(made, sec_gpc=request.headers.get("Sec-GPC") == "1"), now=now,
+    )  # fmt: skip
+    try:
+        code = actions.give(broker, who.person_id, made.opened, made.pushed, given, terms_version=made.terms_version)
+    except errors.TermsChanged:
+        return _page(_load(who, made.opened.request_id.hex(), None), status=409, changed=True)
+    return back(broker, made.pushed, code=code)
+
+
+def back(broker: Broker, pushed: queries.Pushed, *, code: Credential | None = None, error: str = "") -> Response:
+    """The one redirect to a client: 303, `iss` always (RFC 9207), `state` as it was sent."""
+    answer = {"code": code.text} if code else {"error": error}
+    if pushed.parameters.get("state") is not None:
+        answer["state"] = pushed.parameters["state"]
+    answer["iss"] = broker.settings.origin
+    uri = pushed.parameters["redirect_uri"]
+    return redirect(f"{uri}{'&' if '?' in uri else '?'}{urlencode(answer)}", 303)

@@ -1,0 +1,98 @@
+"""Reading the authorization server's rows: the token of a call, a pushed request, the requests a person has opened."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, Row, bindparam, select
+
+from broker.grants.models import grants
+from broker.oauth.models import pushed_requests, requests, tokens
+from broker.opening import Broker
+from broker.people.models import people
+from broker.vault.credentials import Credential
+from broker.vault.envelope import Place
+from broker.vendors.models import clients, vendors
+
+# One statement: token → grant → client, and the number of the person's terms. Nothing of it is cached.
+_LOOK_UP: Final = (
+    select(
+        tokens.c.kind, tokens.c.jkt, tokens.c.clauses.label("limited_to"), tokens.c.expires_at.label("token_expires_at"), tokens.c.ended_at.label("token_ended_at"),
+        grants, clients.c.enabled, clients.c.vendor_id, vendors.c.classes.label("vendor_classes"), people.c.terms_version,
+    )
+    .select_from(
+        tokens.join(grants, (grants.c.person_id == tokens.c.person_id) & (grants.c.grant_id == tokens.c.grant_id))
+        .join(clients, clients.c.client_id == tokens.c.client_id)
+        .join(people, people.c.person_id == tokens.c.person_id)
+        .outerjoin(vendors, vendors.c.vendor_id == clients.c.vendor_id)
+    )
+    .where(tokens.c.person_id == bindparam("person"), tokens.c.hash == bindparam("hash"), tokens.c.kind == "at")
+)  # fmt: skip
+
+
+def by_token(tx: Connection, credential: Credential) -> Row[Any] | None:
+    """Token, grant, client and terms version behind an access token, whatever their state; None if there is no such token."""
+    return tx.execute(_LOOK_UP, {"person": credential.person_id, "hash": credential.hash}).first()
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A pushed request as stored; `parameters` are redirect_uri, state, code_challenge, scope and request."""
+
+    hash: bytes
+    client_id: str
+    parameters: dict[str, Any]
+    pushed_at: dt.datetime
+    expires_at: dt.datetime
+    browser: bytes | None
+    opened_at: dt.datetime | None
+    used_at: dt.datetime | None
+
+
+def place(digest: bytes) -> bytes:
+    """Where a pushed request's parameters are sealed."""
+    return Place(b"", "pushed_requests", "parameters").at(digest)
+
+
+def pushed(broker: Broker, tx: Connection, digest: bytes) -> Pushed | None:
+    """The pushed request with this hash, used or not."""
+    row = tx.execute(select(pushed_requests).where(pushed_requests.c.hash == digest)).first()
+    if row is None:
+        return None
+    parameters = orjson.loads(broker.vault.host_unseal(place(digest), row.parameters))
+    return Pushed(row.hash, row.client_id, parameters, row.pushed_at, row.expires_at, row.browser, row.opened_at, row.used_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A request that the person has opened, and until when it can be answered."""
+
+    request_id: bytes
+    hash: bytes
+    client_id: str
+    state: str
+    opened_at: dt.datetime
+    decide_by: dt.datetime
+
+
+def _opened(row: Row[Any]) -> Opened:
+    return Opened(row.request_id, row.hash, row.client_id, row.state, row.opened_at, row.decide_by)
+
+
+def opened(tx: Connection, person_id: bytes, request_id: bytes) -> Opened | None:
+    """One request that this person has opened."""
+    row = tx.execute(select(requests).where(requests.c.person_id == person_id, requests.c.request_id == request_id)).first()
+    return _opened(row) if row else None
+
+
+def opened_by_hash(tx: Connection, person_id: bytes, digest: bytes) -> Opened | None:
+    """The same, found by the pushed request's hash."""
+    row = tx.execute(select(requests).where(requests.c.person_id == person_id, requests.c.hash == digest)).first()
+    return _opened(row) if row else None
+
+
+def waiting(tx: Connection, person_id: bytes, now: dt.datetime) -> list[Opened]:
+    """Requests this person opened and left unanswered, that can still be answered; oldest first."""
+    wanted = select(requests).where(requests.c.person_id == person_id, requests.c.state == "waiting", requests.c.decide_by > now)
+    return [_opened(row) for row in tx.execute(wanted.order_by(requests.c.opened_at))]

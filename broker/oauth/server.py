@@ -1,0 +1,129 @@
+"""Authlib's authorization server with our gate before it and our transactions behind it (rules A1-A11)."""
+
+from typing import Any, Final, cast
+
+import orjson
+from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Request, UnsupportedGrantTypeError
+from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, RefreshTokenGrant
+from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+from flask import Request, Response, current_app
+
+from broker import current, errors
+from broker.oauth import actions, gate, schemas
+from broker.oauth.gate import Refused
+from broker.vendors.queries import Client
+
+SCOPE_OF: Final = {"read": "events:read", "write": "events:write"}
+JSON: Final = "application/json"
+
+
+class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
+    """`grant_type=authorization_code`; the whole of it is one call, one transaction (rule A3)."""
+
+    def validate_token_request(self) -> None:
+        """Authenticate the client; everything else is checked where the code is used up."""
+        self.request.client = self.server.authenticate_client(self.request, [])
+
+    def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+        """Redeem the code."""
+        form, client = self.request.form, self.request.client
+        if not form.get("code"):
+            raise gate.invalid_request("Send code.")
+        return 200, answer(actions.redeem(current.broker(), client, form, schemas.limits)), []
+
+
+class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc]
+    """`grant_type=refresh_token`; the refresh token is not rotated (rule T8)."""
+
+    def validate_token_request(self) -> None:
+        """Authenticate the client; everything else is checked where the token is issued."""
+        self.request.client = self.server.authenticate_client(self.request, [])
+
+    def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+        """Issue another access token."""
+        form, client = self.request.form, self.request.client
+        if not form.get("refresh_token"):
+            raise gate.invalid_request("Send refresh_token.")
+        return 200, answer(actions.refresh(current.broker(), client, form, schemas.limits)), []
+
+
+class Server(AuthorizationServer):  # type: ignore[misc]
+    """Routing of grant types and the form of errors are Authlib's; storage, authentication and redirects are ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_grant(CodeGrant)
+        self.register_grant(RefreshGrant)
+
+    def create_oauth2_request(self, request: Request) -> OAuth2Request:
+        """The gate's form and the configured origin; `Host` and forwarded headers are never read here."""
+        gate.check_envelope(
+            request.method, request.headers.get("Content-Type", ""), request.query_string.decode("ascii", "replace"),
+            request.headers.get("Content-Encoding", ""), request.content_length,
+        )  # fmt: skip
+        form = gate.parse_form(request.get_data())
+        made = OAuth2Request("POST", current.broker().settings.origin + request.path, headers={"Authorization": request.headers.get("Authorization", "")})
+        made.payload = BasicOAuth2Payload(form)
+        made._body = form  # noqa: SLF001 - Authlib's own place for the parsed body
+        return made
+
+    def authenticate_client(self, request: OAuth2Request, methods: object, endpoint: str = "token") -> Client:  # noqa: ARG002 - Authlib's signature
+        """Our own client authentication; failures are counted per address, successes per client."""
+        broker = current.broker()
+        broker.limits.check("unauthenticated", current.address())
+        try:
+            client = actions.authenticate(broker, request.payload.data, request.headers["Authorization"] or None)
+        except Refused:
+            broker.limits.count("unauthenticated", current.address())
+            raise
+        if endpoint in {"par", "token"}:
+            broker.limits.count(endpoint, client.client_id)
+        return client
+
+    def save_token(self, token: object, request: object) -> None:
+        """Never used: tokens are written in the transaction that uses up the code."""
+        raise NotImplementedError
+
+    def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
+        """No hooks (rule A11)."""
+
+    def handle_response(self, status: int, body: object, headers: object) -> Response:  # noqa: ARG002 - no header of Authlib's is wanted (rule A9)
+        """JSON that is never cached."""
+        return Response(orjson.dumps(body), status, mimetype=JSON)
+
+    def handle_error_response(self, request: object, error: OAuth2Error) -> Response:  # noqa: ARG002 - Authlib's signature
+        """RFC 6749 section 5.2; an unsupported grant type is not echoed."""
+        if isinstance(error, UnsupportedGrantTypeError):
+            error = Refused("unsupported_grant_type", "Use authorization_code or refresh_token.")
+        response = Response(orjson.dumps({"error": error.error, "error_description": error.description}), error.status_code, mimetype=JSON)
+        response.headers.update(getattr(error, "extra_headers", {}))
+        return response
+
+
+def answer(issued: actions.Issued) -> dict[str, Any]:
+    """The token answer (RFC 6749 section 5.1, RFC 9396 section 7). Tokens are `Bearer` until DPoP comes."""
+    clauses = [clause for clause in issued.grant.clauses if not issued.limited_to or clause.id in issued.limited_to]
+    return {
+        "access_token": issued.access_token,
+        "token_type": "Bearer",
+        "expires_in": issued.expires_in,
+        "refresh_token": issued.refresh_token,
+        "scope": " ".join(sorted({SCOPE_OF[clause.action] for clause in clauses if clause.action in SCOPE_OF})),
+        "grant_id": issued.grant.id,
+        "authorization_details": schemas.given(clauses),
+    }
+
+
+def server() -> Server:
+    """The application's authorization server; filled once in `create_app`, read-only after."""
+    return cast("Server", current_app.extensions["oauth"])
+
+
+def refusal(error: errors.BrokerError) -> Response:
+    """A broker's error on an OAuth endpoint: RFC 6749 JSON, never a problem document (rule R1)."""
+    name = "temporarily_unavailable" if error.status in {429, 503} else "server_error" if error.status >= 500 else "invalid_request"  # noqa: PLR2004
+    response = Response(orjson.dumps({"error": name, "error_description": error.title}), error.status, mimetype=JSON)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response

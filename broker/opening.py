@@ -1,0 +1,82 @@
+"""Opening a broker: its three stores, its vault and its writer, as one value that is handed to whoever needs them."""
+
+import datetime as dt
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from broker import migrations
+from broker.config import Settings
+from broker.db import DATA, KEYS, Store, utcnow
+from broker.limits import Limits
+from broker.vault.keys import Keyring, Vault
+from broker.vault.slots import NoKey
+from broker.writer import Writer
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """An open broker. `now` gives the present; `reading()` a fresh read transaction; `write(job)` a durable one, grouped with others."""
+
+    settings: Settings
+    data: Store
+    keys: Store
+    heads: Store
+    vault: Vault
+    writer: Writer
+    limits: Limits
+    now: Callable[[], dt.datetime]
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A read transaction on data.db that sees what is durable now."""
+        return self.data.reading()
+
+    def write(self, job: Callable[[Connection], T], *, ending: bool = False, size: int = 0) -> T:
+        """Run `job` in a durable transaction on data.db and return its answer; `ending` jobs go first and keep places of their own."""
+        return self.writer.submit(job, ending=ending, size=size)
+
+    def keyring(self, person_id: bytes) -> Keyring:
+        """The person's open keys."""
+        return self.vault.keyring(person_id)
+
+    def close(self) -> None:
+        """Drain the writer and close every connection."""
+        self.writer.close()
+        for store in (self.data, self.keys, self.heads):
+            store.close()
+
+
+def make_data_dir(path: Path) -> None:
+    """The data directory with mode 0700; one that others may enter stops start-up (`NoKey`)."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise NoKey(f"The data directory {path} can be entered by others. Run: chmod 700 {path}")
+
+
+def open_broker(settings: Settings, now: Callable[[], dt.datetime] = utcnow) -> Broker:
+    """Open the stores (migrating them if needed) and the vault; raises `NoKey`, `PragmaRefused` or `SchemaTooNew` with what to do."""
+    make_data_dir(settings.data_dir)
+    keys = Store(settings.data_dir / "keys.db", KEYS)
+    heads = Store(settings.data_dir / "heads.db", KEYS)
+    data = Store(settings.data_dir / "data.db", DATA)
+    for name, store in (("keys", keys), ("heads", heads), ("data", data)):
+        migrations.upgrade(name, store)
+    vault = Vault(keys, settings.key_file)
+    return Broker(settings, data, keys, heads, vault, Writer(data.writers), Limits(settings), now)
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Broker]:
+    """An open broker for the length of a command."""
+    broker = open_broker(settings)
+    try:
+        yield broker
+    finally:
+        broker.close()

@@ -1,0 +1,105 @@
+"""The pages that let people in and out: sign up by a one-use link, sign in, sign out."""
+
+from typing import Any, Final
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import session as form_session
+from werkzeug.wrappers import Response
+
+from broker import current, errors
+from broker.people import actions, queries
+from broker.session import cookie_name, own_path, person, set_cookie, signed_in
+from broker.vault import credentials
+from broker.vault.credentials import Credential
+
+pages: Final = Blueprint("people", __name__)
+
+
+def _fields(refused: errors.Unprocessable) -> dict[str, str]:
+    return {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}
+
+
+def _welcome(credential: Credential, target: str) -> Response:
+    # A new session gets new form tokens: what another session's page holds cannot be sent with it.
+    form_session.clear()
+    response = redirect(target, 303)
+    set_cookie(response, credential)
+    return response
+
+
+@pages.get("/sign-up/<link>")
+def sign_up_form(link: str) -> Any:
+    """The form behind a one-use link."""
+    broker = current.broker()
+    credential = credentials.parse(broker.vault.route_key, "su", link)
+    with broker.reading() as tx:
+        is_open = credential is not None and queries.link_is_open(broker, tx, credential)
+    if not is_open:
+        broker.limits.count("unauthenticated", current.address())
+        return render_template("people/link_over.html"), 404
+    return render_template("people/sign_up.html", link=link, name="", errors={})
+
+
+@pages.post("/sign-up/<link>")
+def sign_up(link: str) -> Any:
+    """Make a person and sign them in."""
+    broker, form = current.broker(), request.form
+    try:
+        credential = actions.sign_up(broker, link, form.get("name", ""), form.get("password", ""), form.get("again", ""))
+    except errors.NotFound:
+        broker.limits.count("unauthenticated", current.address())
+        return render_template("people/link_over.html"), 404
+    except errors.Unprocessable as refused:
+        return render_template("people/sign_up.html", link=link, name=form.get("name", ""), errors=_fields(refused), failed=True), 422
+    return _welcome(credential, "/")
+
+
+@pages.get("/sign-in")
+def sign_in() -> Any:
+    """The sign-in form; whoever is signed in already goes on."""
+    target = own_path(request.args.get("next", "/"))
+    if _signed_in_already():
+        return redirect(target, 303)
+    with current.broker().reading() as tx:
+        nobody = queries.count(tx) == 0
+    return render_template("people/sign_in.html", target=target, name="", errors={}, nobody=nobody)
+
+
+def _signed_in_already() -> bool:
+    try:
+        return bool(person())
+    except errors.NotFound:
+        return False
+
+
+@pages.post("/sign-in")
+def sign_in_with_password() -> Any:
+    """Sign in; wrong names and wrong passwords are answered alike."""
+    broker, form = current.broker(), request.form
+    name, target = form.get("name", ""), own_path(form.get("next", "/"))
+    try:
+        broker.limits.count("sign_in_address", current.address())
+        broker.limits.count("sign_in_name", queries.name_tag(broker, name).hex())
+        credential = actions.sign_in(broker, name, form.get("password", ""))
+    except errors.Unprocessable as refused:
+        return render_template("people/sign_in.html", target=target, name=name, errors=_fields(refused), nobody=False, failed=True), 422
+    except errors.RateLimit as limited:
+        minutes = -(-(limited.retry_after or 60) // 60)
+        sentence = f"Too many attempts. Wait {minutes} minute{'s' if minutes > 1 else ''} and try again."
+        page = render_template("people/sign_in.html", target=target, name=name, errors={"": sentence}, nobody=False, failed=True)
+        return page, 429, {"Retry-After": str(limited.retry_after)}
+    return _welcome(credential, target)
+
+
+@pages.post("/sign-out")
+@signed_in
+def sign_out() -> Any:
+    """End this session and clear what the browser kept."""
+    broker = current.broker()
+    actions.sign_out(broker, person().session)
+    form_session.clear()
+    flash("You are signed out.", "good")
+    response = redirect(url_for("people.sign_in"), 303)
+    response.delete_cookie(cookie_name(broker), secure=broker.settings.https, httponly=True, samesite="Lax", path="/")
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response

@@ -1,0 +1,93 @@
+"""The gate out: errors become RFC 9457 problem documents for clients, and pages that say what to do for people."""
+
+import logging
+import os
+import time
+from typing import Any, Final
+
+import orjson
+from flask import Flask, Response, g, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from broker import errors
+
+log = logging.getLogger(__name__)
+MEDIA_TYPE: Final = "application/problem+json"
+# What werkzeug raises by itself, in our words.
+_HTTP: Final[dict[int, type[errors.BrokerError]]] = {
+    400: errors.BadRequest, 403: errors.FormExpired, 404: errors.NotFound, 405: errors.MethodNotAllowed, 413: errors.TooLarge,
+    415: errors.UnsupportedMediaType, 421: errors.Misdirected, 422: errors.Unprocessable, 429: errors.RateLimit,
+}  # fmt: skip
+_CHALLENGES: Final = {"no-token": "", "invalid-token": ' error="invalid_token"', "not-granted": ' error="insufficient_scope"'}
+
+
+def new_request_id() -> str:
+    """A UUIDv7 (RFC 9562 section 5.7) for one request."""
+    raw = bytearray(int(time.time() * 1000).to_bytes(6, "big") + os.urandom(10))
+    raw[6] = raw[6] & 0x0F | 0x70
+    raw[8] = raw[8] & 0x3F | 0x80
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def for_clients() -> bool:
+    """Whether this request is answered to a program rather than a person."""
+    return request.path.startswith("/v1")
+
+
+def document(error: errors.BrokerError) -> dict[str, Any]:
+    """The problem document (RFC 9457 section 3)."""
+    return {
+        "type": f"/problems/{error.slug}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "request_id": g.get("request_id", ""),
+        **error.evidence(),
+    }
+
+
+def respond(error: errors.BrokerError) -> Response:
+    """The error as its reader needs it."""
+    if for_clients():
+        response = Response(orjson.dumps(document(error)), error.status, mimetype=MEDIA_TYPE)
+        if error.slug in _CHALLENGES:
+            # RFC 6750 section 3; DPoP takes this place in a later release.
+            response.headers["WWW-Authenticate"] = f"Bearer{_CHALLENGES[error.slug]}"
+    else:
+        response = Response(render_template("error.html", problem={**document(error), "slug": error.slug}), error.status)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _from_http(raised: HTTPException) -> Response:
+    known = _HTTP.get(raised.code or 500)
+    if known is None:
+        return raised.get_response()  # type: ignore[return-value]
+    response = respond(known())
+    if raised.code == errors.MethodNotAllowed.status:
+        response.headers["Allow"] = ", ".join(sorted(getattr(raised, "valid_methods", None) or ()))
+    return response
+
+
+def _unforeseen(raised: Exception) -> Response:
+    log.error("unforeseen error in request %s", g.get("request_id", ""), exc_info=raised)
+    return respond(errors.Internal("Something went wrong here. It was logged under the request id."))
+
+
+def setup(app: Flask) -> None:
+    """Answer every error of `app`, and give each request its id."""
+
+    @app.before_request
+    def _number() -> None:
+        g.request_id = new_request_id()
+
+    @app.after_request
+    def _say_number(response: Response) -> Response:
+        response.headers["Request-Id"] = g.get("request_id", "")
+        return response
+
+    app.register_error_handler(errors.BrokerError, respond)
+    app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(Exception, _unforeseen)

@@ -1,0 +1,82 @@
+"""How an event, whole or trimmed, reads in a table: plain texts, whatever its precision."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from babel.numbers import format_currency, get_currency_precision
+
+from policies.vocabulary import FIELDS, KINDS
+
+Row = Mapping[str, Any]
+ITEM_FIELDS: Final = tuple(name for name, about in FIELDS.items() if about.item)
+EVENT_FIELDS: Final = ("kind", "action", *(name for name, about in FIELDS.items() if not about.item), "items")
+_LABELS: Final = {"kind": "What", "action": "How", "time": "When (UTC)", "items": "Items", "url": "Address", "site": "Site"}
+
+
+def money(amount: Mapping[str, Any]) -> str:
+    """An exact amount, or the step or band it lies in."""
+    currency = amount["currency"]
+
+    def written(minor: int) -> str:
+        return format_currency(minor / 10 ** get_currency_precision(currency), currency, locale="en_GB")
+
+    if "amount_minor" in amount:
+        return written(amount["amount_minor"])
+    if amount["to_minor"] is None:
+        return f"{written(amount['from_minor'])} or more"
+    return f"{written(amount['from_minor'])} to {written(amount['to_minor'])}"
+
+
+def text(value: Any) -> str:
+    """One value as text."""
+    if isinstance(value, Mapping):
+        return money(value) if "currency" in value else ", ".join(f"{name} {text(each)}" for name, each in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "; ".join(text(each) for each in value)
+    return str(value)
+
+
+def moment(time: str) -> str:
+    """A stored time without its zeros: the day alone where only the day is known."""
+    if time.endswith("T00:00:00.000Z"):
+        return time[:10]
+    return time.replace("T", " ").removesuffix("Z").removesuffix(".000")
+
+
+def item(row: Row) -> str:
+    """One item in a line."""
+    return " · ".join(f"{text(row[name])}{' ×' if name == 'quantity' else ''}" for name in ITEM_FIELDS if name in row)
+
+
+def label(name: str) -> str:
+    """A column's heading."""
+    if name in _LABELS:
+        return _LABELS[name]
+    noun = FIELDS[name].noun
+    return noun[0].upper() + noun[1:]
+
+
+def cells(row: Row) -> dict[str, str]:
+    """Every field of a row as text."""
+    shown: dict[str, str] = {}
+    for name in EVENT_FIELDS:
+        if name not in row:
+            continue
+        if name == "items":
+            shown[name] = "; ".join(item(each) for each in row["items"])
+        elif name == "kind":
+            shown[name] = KINDS[row["kind"]].label
+        elif name == "time":
+            shown[name] = moment(row["time"])
+        else:
+            shown[name] = text(row[name])
+    return shown
+
+
+def table(rows: Sequence[Row]) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
+    """(columns as (key, heading), cells) of all fields that any of the rows has."""
+    written = [cells(row) for row in rows]
+    columns = [(name, label(name)) for name in EVENT_FIELDS if any(name in each for each in written)]
+    return columns, [{name: each.get(name, "") for name, _ in columns} for each in written]

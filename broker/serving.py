@@ -1,0 +1,41 @@
+"""What a server process runs: the application, with its sweep in the background and an orderly end."""
+
+import atexit
+import logging
+import threading
+from typing import Final
+
+from flask import Flask
+
+from broker import close_app, create_app, errors
+from broker.config import from_environment
+from broker.oauth.actions import sweep
+from broker.opening import Broker
+
+log = logging.getLogger(__name__)
+SWEEP_SECONDS: Final = 30.0
+
+
+def make() -> Flask:
+    """The application of one server process."""
+    settings = from_environment()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    app = create_app(settings)
+    stopping = threading.Event()
+    sweeper = threading.Thread(target=_sweep, args=(app.extensions["broker"], stopping), name="sweep", daemon=True)
+    sweeper.start()
+
+    def stop() -> None:
+        stopping.set()
+        close_app(app)
+
+    atexit.register(stop)
+    return app
+
+
+def _sweep(broker: Broker, stopping: threading.Event) -> None:
+    while not stopping.wait(SWEEP_SECONDS):
+        try:
+            sweep(broker)
+        except errors.BrokerError as error:
+            log.warning("sweep put off: %s", error.slug)

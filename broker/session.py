@@ -1,0 +1,145 @@
+"""The gate in for people: the session cookie, CSRF on every change, and `@signed_in`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
+
+from flask import Flask, Response, g, redirect, request, url_for
+from flask_wtf import CSRFProtect
+from flask_wtf.csrf import CSRFError
+from werkzeug.wrappers import Response as BaseResponse
+
+from broker import current, errors, problems
+from broker.opening import Broker
+from broker.people import actions, queries
+from broker.vault import credentials
+from broker.vault.credentials import Credential
+from broker.vault.keys import Keyring
+
+P = ParamSpec("P")
+R = TypeVar("R")
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+csrf: Final = CSRFProtect()
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The signed-in person, as pages and templates know them. Language, theme and density are the defaults until Settings come."""
+
+    person_id: bytes
+    name: str
+    session: queries.Session
+    language: str = "en"
+    theme: str = ""
+    density: str = ""
+
+    @property
+    def ring(self) -> Keyring:
+        """The person's open keys."""
+        return current.broker().keyring(self.person_id)
+
+
+def cookie_name(broker: Broker) -> str:
+    """`__Host-session` over https, `session` on loopback http, where browsers refuse the prefix."""
+    return "__Host-session" if broker.settings.https else "session"
+
+
+def set_cookie(response: BaseResponse, credential: Credential) -> None:
+    """Hand the session to the browser."""
+    broker = current.broker()
+    response.set_cookie(
+        cookie_name(broker), credential.text, max_age=broker.settings.session_days * 86400, secure=broker.settings.https, httponly=True, samesite="Lax", path="/"
+    )
+
+
+def find_person() -> Person | None:
+    """Who is signed in in this browser, if anybody."""
+    broker = current.broker()
+    credential = credentials.parse(broker.vault.route_key, "ss", request.cookies.get(cookie_name(broker), ""))
+    if credential is None:
+        return None
+    with broker.reading() as tx:
+        session = queries.session(broker, tx, credential)
+        name = queries.name_of(broker, tx, credential.person_id) if session else ""
+    if session is None:
+        return None
+    if session.due:
+        actions.seen(broker, session)
+    return Person(session.person_id, name, session)
+
+
+def person() -> Person:
+    """The signed-in person of this request; only behind `@signed_in`."""
+    found = g.get("person")
+    if not isinstance(found, Person):
+        raise errors.NotFound
+    return found
+
+
+def signed_in(view: Callable[P, R]) -> Callable[P, R | Response | BaseResponse]:
+    """Let only signed-in people in; others are led to the sign-in page and back."""
+
+    @wraps(view)
+    def gate(*args: P.args, **kwargs: P.kwargs) -> R | Response | BaseResponse:
+        if g.get("person") is None:
+            if request.method not in SAFE:
+                raise errors.FormExpired("You are signed out, so nothing was changed. Sign in and do it once more.")
+            return redirect(url_for("people.sign_in", next=request.full_path.rstrip("?")), 303)
+        return view(*args, **kwargs)
+
+    gate.is_gate = True  # type: ignore[attr-defined]
+    return gate
+
+
+def own_path(text: str) -> str:
+    """`text` if it is a path on this broker, else the home page: a sign-in never leads elsewhere."""
+    plain = text.isascii() and text.isprintable() and "\\" not in text
+    return text if plain and text.startswith("/") and not text.startswith("//") else "/"
+
+
+def _is_page() -> bool:
+    return not request.path.startswith(("/v1", "/static/", "/.well-known/", "/healthz", "/readyz")) and request.endpoint not in _MACHINES
+
+
+_MACHINES: Final = frozenset({"oauth.par", "oauth.token", "oauth.revoke"})
+
+
+def _same_origin(broker: Broker) -> bool:
+    site = request.headers.get("Sec-Fetch-Site")
+    return site == "same-origin" if site is not None else request.headers.get("Origin") == broker.settings.origin
+
+
+def _check_request() -> Response | BaseResponse | None:
+    broker = current.broker()
+    host = request.headers.get("Host", "")
+    if host != broker.settings.host_header:
+        home = host.rpartition(":")[0] in {"127.0.0.1", "[::1]"} and not broker.settings.https
+        if home and _is_page() and request.method in SAFE and request.path != "/healthz":
+            return redirect(broker.settings.origin + request.full_path.rstrip("?"), 302)
+        raise errors.Misdirected
+    if not _is_page():
+        return None
+    g.person = find_person()
+    if request.method not in SAFE and not _same_origin(broker):
+        raise errors.FormExpired("This form was sent from another site, so nothing was changed.")
+    return None
+
+
+def setup(app: Flask, broker: Broker) -> None:
+    """Check host, session and origin before every request, and the CSRF token of every form."""
+    app.config.update(
+        SECRET_KEY=broker.vault.cookie_key,
+        SESSION_COOKIE_NAME="__Host-form" if broker.settings.https else "form",
+        SESSION_COOKIE_SECURE=broker.settings.https,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        WTF_CSRF_TIME_LIMIT=None,
+        WTF_CSRF_CHECK_DEFAULT=True,
+    )
+    app.before_request(_check_request)
+    csrf.init_app(app)
+
+    @app.errorhandler(CSRFError)
+    def _form_expired(_error: CSRFError) -> Any:
+        return problems.respond(errors.FormExpired())

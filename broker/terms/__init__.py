@@ -1,0 +1,1 @@
+"""The conditions the person proffers, version by version."""

@@ -1,0 +1,67 @@
+"""Rows of keys.db (wrapped keys, never backed up in one file with the data) and heads.db (what must never be rolled back)."""
+
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table
+
+from broker.db import CLUSTERED, Moment
+
+keys = MetaData()
+heads = MetaData()
+
+slots = Table(
+    "slots",
+    keys,
+    Column("slot_id", LargeBinary(16), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("public", LargeBinary(32), nullable=False),
+    Column("wrapped_root", LargeBinary, nullable=False),
+)
+
+epochs = Table(
+    "epochs",
+    keys,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(10), nullable=False),
+    Column("wrapped_kek", LargeBinary, nullable=False),
+)
+
+# Secrets that belong to no person; they work while the broker is sealed.
+host_keys = Table(
+    "host_keys",
+    keys,
+    Column("name", String(20), primary_key=True),
+    Column("secret", LargeBinary(32), nullable=False),
+)
+
+person_keys = Table(
+    "person_keys",
+    keys,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("key_id", LargeBinary(16), primary_key=True),
+    Column("role", String(12), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("month", String(7), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("seals", Integer, nullable=False),
+    Column("public", LargeBinary(32)),
+    **CLUSTERED,
+)
+
+# A wrap is a row of its own, so that a key never knows who holds it.
+person_wraps = Table(
+    "person_wraps",
+    keys,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("key_id", LargeBinary(16), primary_key=True),
+    Column("holder", String(50), primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    **CLUSTERED,
+)
+
+ended_grants = Table(
+    "ended_grants",
+    heads,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("grant_id", LargeBinary(16), primary_key=True),
+    Column("ended_at", Moment, nullable=False),
+    **CLUSTERED,
+)

@@ -1,0 +1,1 @@
+"""Vendors, and the clients that hold tokens for them."""

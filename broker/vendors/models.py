@@ -1,0 +1,29 @@
+"""Rows about vendors and clients; they belong to nobody in the household, so no person stands in their keys."""
+
+from sqlalchemy import JSON, Boolean, Column, ForeignKey, String, Table
+
+from broker.db import Moment, metadata
+
+vendors = Table(
+    "vendors",
+    metadata,
+    # Its origin, such as https://books.example; the host is the verified domain.
+    Column("vendor_id", String(260), primary_key=True),
+    Column("domain", String(253), nullable=False),
+    Column("name", String(80), nullable=False),
+    Column("classes", JSON, nullable=False),
+    Column("made_at", Moment, nullable=False),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("client_id", String(64), primary_key=True),
+    Column("vendor_id", String(260), ForeignKey("vendors.vendor_id")),
+    Column("name", String(80), nullable=False),
+    Column("method", String(20), nullable=False),
+    Column("redirect_uris", JSON, nullable=False),
+    Column("jwks", JSON, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("made_at", Moment, nullable=False),
+)

@@ -1,0 +1,51 @@
+"""Reading clients and the vendors behind them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from broker.vendors.models import clients, vendors
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client; the person's own extension has no vendor (`vendor_id`, `domain` empty)."""
+
+    client_id: str
+    name: str
+    method: str
+    redirect_uris: tuple[str, ...]
+    keys: tuple[dict[str, Any], ...]
+    enabled: bool
+    vendor_id: str
+    domain: str
+    vendor_name: str
+    classes: frozenset[str]
+
+    @property
+    def public(self) -> bool:
+        """Whether this is a public client (RFC 6749 section 2.1)."""
+        return self.method == "none"
+
+
+_JOINED = select(clients, vendors.c.domain, vendors.c.name.label("vendor_name"), vendors.c.classes).select_from(
+    clients.outerjoin(vendors, vendors.c.vendor_id == clients.c.vendor_id)
+)
+
+
+def client(tx: Connection, client_id: str) -> Client | None:
+    """The client with this id, enabled or not."""
+    row = tx.execute(_JOINED.where(clients.c.client_id == client_id)).first()
+    if row is None:
+        return None
+    return Client(
+        row.client_id, row.name, row.method, tuple(row.redirect_uris), tuple(row.jwks.get("keys", ())), row.enabled,
+        row.vendor_id or "", row.domain or "", row.vendor_name or "", frozenset(row.classes or ()),
+    )  # fmt: skip
+
+
+def every_client(tx: Connection) -> list[Client]:
+    """All clients, for the operator's list."""
+    found = (client(tx, client_id) for client_id in tx.execute(select(clients.c.client_id).order_by(clients.c.client_id)).scalars())
+    return [each for each in found if each is not None]

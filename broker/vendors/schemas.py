@@ -1,0 +1,89 @@
+"""What a client's metadata must look like (RFC 7591 names), for `broker client add` and, later, registration."""
+
+import re
+import unicodedata
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate, validates
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
+_DOMAIN: Final = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{1,62}")
+_PRINTABLE_URI: Final = re.compile(r"[!#$&-;=?-Z_a-z~\[\]%]{1,2000}")
+_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "k"})
+RSA_BITS: Final = range(2048, 4097)
+
+
+def plain_text(text: str) -> str:
+    """A vendor's words without control, direction and zero-width characters, spaces folded (interface.md section 2)."""
+    kept = "".join(c if c.isprintable() or c.isspace() else "" for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) not in {"Cf", "Cc", "Co"} or c.isspace())
+    return " ".join(kept.split())
+
+
+def check_redirect_uri(uri: str) -> None:
+    """An https URI, or http on a loopback address; no fragment, no name and password, no wildcard. Raises `ValidationError`."""
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError:
+        raise ValidationError("This is not a URI.") from None
+    loopback = parts.scheme == "http" and parts.hostname in LOOPBACK
+    if not _PRINTABLE_URI.fullmatch(uri) or "*" in uri or port == 0:
+        raise ValidationError("Write the URI in plain ASCII, without wildcard.")
+    if not (loopback or parts.scheme == "https") or not parts.hostname:
+        raise ValidationError("Use https, or http on 127.0.0.1 or [::1].")
+    if "#" in uri or "@" in parts.netloc:
+        raise ValidationError("A redirect URI has no fragment and no name or password.")
+
+
+def check_key(key: dict[str, Any]) -> None:
+    """A public key we can verify with: P-256, Ed25519, or RSA of 2048 to 4096 bits. Raises `ValidationError`."""
+    if _PRIVATE & set(key):
+        raise ValidationError("This key set contains a private or symmetric key. Send public keys only, and replace that key: it is no longer secret.")
+    if (key.get("kty"), key.get("crv")) not in {("EC", "P-256"), ("OKP", "Ed25519"), ("RSA", None)}:
+        raise ValidationError("Use keys of type EC P-256, OKP Ed25519 or RSA.")
+    if "kid" in key and not isinstance(key["kid"], str):
+        raise ValidationError("A key's kid is a text.")
+
+
+class ClientMetadata(Schema):
+    """A vendor's client: `client_name`, `domain`, `redirect_uris`, `jwks`; optional `client_id`, `token_endpoint_auth_method`."""
+
+    class Meta:
+        """Unknown members are refused, so that a misspelt one cannot pass unnoticed."""
+
+        unknown = RAISE
+
+    client_id = fields.String(validate=validate.Regexp(r"[a-z0-9][a-z0-9._-]{0,63}\Z", error="Use 1 to 64 of a-z, 0-9, dot, dash and underscore."))
+    client_name = fields.String(required=True, validate=validate.Length(1, 80))
+    domain = fields.String(required=True)
+    redirect_uris = fields.List(fields.String(validate=check_redirect_uri), required=True, validate=validate.Length(1, 10))
+    jwks = fields.Dict(required=True)
+    token_endpoint_auth_method = fields.String(load_default="private_key_jwt", validate=validate.Equal("private_key_jwt"))
+
+    @pre_load
+    def clean(self, data: dict[str, Any], **_: object) -> dict[str, Any]:
+        """Take out of the name what could mislead its reader."""
+        return {**data, "client_name": plain_text(data["client_name"])} if isinstance(data.get("client_name"), str) else data
+
+    @validates("domain")
+    def _domain(self, value: str, **_: object) -> None:
+        if not _DOMAIN.fullmatch(value):
+            raise ValidationError("Give the vendor's domain in lower-case ASCII, such as books.example.")
+
+    @validates("jwks")
+    def _jwks(self, value: dict[str, Any], **_: object) -> None:
+        keys = value.get("keys")
+        if not isinstance(keys, list) or not 1 <= len(keys) <= 10 or not all(isinstance(key, dict) for key in keys):
+            raise ValidationError('Give {"keys": [...]} with one to ten public keys.')
+        for key in keys:
+            check_key(key)
+        try:
+            opened = KeySet.import_key_set({"keys": keys})
+        except (JoseError, ValueError, TypeError, KeyError):
+            raise ValidationError("A key in this set cannot be read.") from None
+        for key in opened.keys:
+            if key.key_type == "RSA" and key.public_key.key_size not in RSA_BITS:  # type: ignore[union-attr]
+                raise ValidationError("RSA keys have 2048 to 4096 bits.")

@@ -1,0 +1,110 @@
+"""Who the bookshop is to a broker: its address, its key, what it asks for, and what it makes of the answer."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proffer_vendor import Ask, FileStore, SigningKey, Vendor
+
+ASK = Ask(
+    kinds=("purchase", "cart"),
+    purpose="dpv:ProvideProductRecommendations",
+    why="To suggest your next book",
+    fields={"time": "day", "site": "domain", "category": "leaf", "price": "exact"},
+    want={"categories": ["books"], "window": {"max_age": "P365D"}},
+    minimum={"datatypes": ["purchase"], "fields": {"category": "leaf"}},
+)
+
+
+@dataclass(frozen=True)
+class Book:
+    """One book on the shelf; `category` is a path as brokers write it, such as books/crime."""
+
+    title: str
+    author: str
+    category: str
+
+
+SHELF = (
+    Book("A Study in Ink", "R. Calder", "books/crime"),
+    Book("The Quiet Alibi", "M. Oduya", "books/crime"),
+    Book("Salt on the Causeway", "E. Brandt", "books/novel"),
+    Book("A House With Two Doors", "L. Marchetti", "books/novel"),
+    Book("Bread Without Hurry", "T. Okafor", "books/cooking"),
+    Book("The Long Orbit", "J. Varga", "books/science-fiction"),
+    Book("Rivers of the North", "S. Lindqvist", "books/travel"),
+    Book("The Clock That Ran Back", "P. Amari", "books/fantasy"),
+)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The shop's settings, from BOOKSHOP_* in the environment; `folder` keeps its key and its tokens."""
+
+    broker: str = "http://localhost:8440"
+    port: int = 5001
+    client_id: str = "bookshop"
+    folder: Path = Path("bookshop-data")
+
+    @classmethod
+    def from_environment(cls) -> "Shop":
+        """BOOKSHOP_BROKER, BOOKSHOP_PORT, BOOKSHOP_CLIENT_ID, BOOKSHOP_FOLDER; each may be left out."""
+        told = {name: os.environ.get(f"BOOKSHOP_{name.upper()}", default) for name, default in cls().__dict__.items()}
+        return cls(told["broker"].rstrip("/"), int(told["port"]), told["client_id"], Path(told["folder"]))
+
+    @property
+    def host(self) -> str:
+        """The one Host the shop answers to. It is not `localhost`: cookies know no ports, and the broker lives there."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def key(self) -> SigningKey:
+        """The shop's key pair, made at first use."""
+        return SigningKey.at(self.folder / "key.json")
+
+    def vendor(self) -> Vendor:
+        """The shop as a client of its broker."""
+        return Vendor(self.broker, self.client_id, self.key, f"http://{self.host}/callback")
+
+    def store(self) -> FileStore:
+        """Where the shop keeps tokens."""
+        return FileStore(self.folder / "tokens")
+
+
+def metadata(shop: Shop) -> dict[str, Any]:
+    """What `broker client add` wants to know (RFC 7591 names)."""
+    return {
+        "client_id": shop.client_id,
+        "client_name": "The Sample Bookshop",
+        "domain": "bookshop.example",
+        "redirect_uris": [f"http://{shop.host}/callback"],
+        "jwks": shop.key.jwks,
+        "token_endpoint_auth_method": "private_key_jwt",
+    }
+
+
+def suggest(rows: Iterable[Mapping[str, Any]]) -> list[Book]:
+    """Books of the categories that stand most often in `rows`, best first; empty if the rows say nothing about books."""
+    liked = Counter(category for row in rows for category in categories(row))
+    return sorted((book for book in SHELF if liked[book.category]), key=lambda book: -liked[book.category])
+
+
+def categories(row: Mapping[str, Any]) -> list[str]:
+    """The categories of one row's items, as far as the person let them be seen."""
+    return [item["category"] for item in row.get("items", []) if "category" in item]
+
+
+def prices(row: Mapping[str, Any]) -> list[str]:
+    """The prices of one row's items in words: exact, or "20.00 to 30.00 EUR" where they were coarsened; "" if hidden."""
+    return [_price(item["price"]) for item in row.get("items", []) if "price" in item]
+
+
+def _price(price: Mapping[str, Any]) -> str:
+    if "amount_minor" in price:
+        return f"{price['amount_minor'] / 100:.2f} {price['currency']}"
+    upper = price.get("to_minor")
+    end = "more" if upper is None else f"{upper / 100:.2f}"
+    return f"{price.get('from_minor', 0) / 100:.2f} to {end} {price['currency']}"

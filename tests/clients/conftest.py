@@ -1,0 +1,177 @@
+"""A small broker of the tests' own, on a real loopback port: it checks what it is sent and answers as authorization.md section 5 says."""
+
+import base64
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from flask import Flask, Response, jsonify, request
+from joserfc import jwt
+from joserfc.jwk import OKPKey
+from proffer_vendor import Ask, SigningKey, Vendor
+from werkzeug.serving import make_server
+
+ROWS = [{"id": f"row{n}", "kind": "purchase", "time": "2026-11-20T00:00:00Z", "items": [{"category": "books/crime"}]} for n in range(5)]
+CLAUSE = {
+    "type": "personal_data_access",
+    "identifier": "c1",
+    "actions": ["read"],
+    "datatypes": ["purchase"],
+    "purposes": ["dpv:ProvideProductRecommendations"],
+    "fields": {"time": "day", "category": "leaf", "price": "bucket:10"},
+    "window": {"max_age": "P90D"},
+}
+
+
+def problem(status: int, slug: str, **headers: str) -> Response:
+    """An RFC 9457 answer."""
+    body = {"type": f"/problems/{slug}", "title": slug, "status": status, "detail": f"About {slug}.", "request_id": "req-1"}
+    answer = Response(json.dumps(body), status, content_type="application/problem+json")
+    answer.headers.update(headers)
+    return answer
+
+
+def oauth_error(status: int, error: str) -> Response:
+    """An RFC 6749 section 5.2 answer."""
+    answer: Response = jsonify(error=error, error_description=f"About {error}.")
+    answer.status_code = status
+    return answer
+
+
+@dataclass
+class FakeBroker:
+    """What the broker knows and what it saw; tests set `says` to have the next reads refused, one entry for each read."""
+
+    issuer: str = ""
+    keys: list[dict[str, Any]] = field(default_factory=list)
+    forms: list[dict[str, str]] = field(default_factory=list)
+    reads: list[dict[str, str]] = field(default_factory=list)
+    says: list[Response] = field(default_factory=list)
+    access: set[str] = field(default_factory=set)
+    ended: bool = False
+    named_issuer: str = ""
+    agreement: dict[str, Any] | None = None
+    signatures: list[dict[str, str]] = field(default_factory=list)
+    issued: int = 0
+
+    def answer_to(self, url: str) -> dict[str, str]:
+        """What the person's browser brings back after a yes: the query of the callback."""
+        assert parse_qs(urlsplit(url).query)["request_uri"] == ["urn:x:1"]
+        return {"code": "code-1", "state": self.forms[-1]["state"], "iss": self.issuer}
+
+    def form(self) -> Response | None:
+        """Checks the client's assertion (authorization.md T14); None if it is good."""
+        form = request.form.to_dict()
+        self.forms.append(form)
+        claims = jwt.decode(form["client_assertion"], OKPKey.import_key(self.keys[0]), algorithms=["Ed25519"]).claims
+        good = claims["iss"] == claims["sub"] == form["client_id"] == "shop" and claims["aud"] == self.issuer and claims["exp"] - claims["iat"] <= 60
+        return None if good and claims["jti"] else oauth_error(401, "invalid_client")
+
+    def tokens(self) -> Response:
+        """A fresh token answer; the refresh token is always the same."""
+        self.issued += 1
+        self.access.add(f"at-{self.issued}")
+        answer = {"access_token": f"at-{self.issued}", "token_type": "Bearer", "expires_in": 300, "refresh_token": "rt-1"}
+        return jsonify({**answer, "scope": "events:read", "grant_id": "g1", "authorization_details": [CLAUSE]})
+
+    def refused(self) -> Response | None:
+        """The next refusal set by the test, or that of a bad token."""
+        if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self.access or self.ended:
+            return problem(401, "invalid-token")
+        return self.says.pop(0) if self.says else None
+
+
+def oauth_routes(app: Flask, broker: FakeBroker) -> None:
+    """Metadata, pushed requests, tokens, revocation."""
+
+    @app.get("/.well-known/oauth-authorization-server")
+    def metadata() -> Response:
+        paths = {"authorization": "authorize", "token": "token", "pushed_authorization_request": "par", "revocation": "revoke"}
+        endpoints = {f"{name}_endpoint": f"{broker.issuer}/oauth/{path}" for name, path in paths.items()}
+        return jsonify(endpoints | {"issuer": broker.named_issuer or broker.issuer, "a_new_member": 1})
+
+    @app.post("/oauth/par")
+    def par() -> tuple[Response, int] | Response:
+        return broker.form() or (jsonify(request_uri="urn:x:1", expires_in=90), 201)
+
+    @app.post("/oauth/token")
+    def token() -> Response:
+        bad = broker.form()
+        form = broker.forms[-1]
+        if bad is None and form["grant_type"] == "authorization_code":
+            asked = next(one for one in reversed(broker.forms) if "code_challenge" in one)
+            made = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
+            if form["code"] != "code-1" or made != asked["code_challenge"] or form["redirect_uri"] != asked["redirect_uri"]:
+                bad = oauth_error(400, "invalid_grant")
+        if bad is None and form["grant_type"] == "refresh_token" and (form["refresh_token"] != "rt-1" or broker.ended):
+            bad = oauth_error(400, "invalid_grant")
+        return bad or broker.tokens()
+
+    @app.post("/oauth/revoke")
+    def revoke() -> Response:
+        bad = broker.form()
+        broker.ended = broker.ended or (bad is None and broker.forms[-1]["token"] == "rt-1")
+        return bad or Response(status=200)
+
+
+def api_routes(app: Flask, broker: FakeBroker) -> None:
+    """Events and the grant."""
+
+    @app.get("/v1/events")
+    def events() -> Response:
+        broker.reads.append(request.args.to_dict())
+        bad = broker.refused()
+        if bad:
+            return bad
+        start, limit = int(request.args.get("cursor", "0")), int(request.args["limit"])
+        more = start + limit < len(ROWS)
+        return jsonify(items=ROWS[start : start + limit], **({"next": str(start + limit)} if more else {}))
+
+    @app.get("/v1/grants/g1")
+    def grant() -> Response:
+        return broker.refused() or jsonify(id="g1", status="active", authorization_details=[CLAUSE], agreement=broker.agreement)
+
+    @app.put("/v1/grants/g1/signature")
+    def signature() -> Response:
+        broker.signatures.append(request.get_json())
+        return Response(status=204)
+
+
+@pytest.fixture
+def broker() -> Iterator[FakeBroker]:
+    broker, app = FakeBroker(), Flask("fake")
+    oauth_routes(app, broker)
+    api_routes(app, broker)
+    server = make_server("127.0.0.1", 0, app)
+    broker.issuer = f"http://127.0.0.1:{server.port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield broker
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def vendor(broker: FakeBroker, tmp_path: Path) -> Iterator[Vendor]:
+    vendor = Vendor(broker.issuer, "shop", SigningKey.at(tmp_path / "key.json"), "http://127.0.0.1:5001/callback")
+    broker.keys = vendor.key.jwks["keys"]
+    yield vendor
+    vendor.transport.close()
+
+
+@pytest.fixture
+def ask() -> Ask:
+    return Ask(
+        ("purchase", "cart"),
+        "dpv:ProvideProductRecommendations",
+        "To suggest your next book",
+        {"time": "day", "site": "domain", "category": "leaf", "price": "exact"},
+        want={"window": {"max_age": "P1Y"}},
+    )

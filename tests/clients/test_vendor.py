@@ -1,0 +1,258 @@
+"""The vendor SDK's side of the protocol: assertion, PKCE, pushed request, callback, tokens, agreement."""
+
+import base64
+import json
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from joserfc import jws, jwt
+from joserfc.jwk import ECKey, OKPKey
+from proffer_vendor import (
+    Ask,
+    BrokerRefused,
+    CallbackRefused,
+    Cut,
+    Declined,
+    FileStore,
+    GrantEnded,
+    InvalidClient,
+    MemoryStore,
+    NotABroker,
+    Pending,
+    SigningKey,
+    Tokens,
+    Transport,
+    Unavailable,
+    Vendor,
+    challenge,
+    countersign,
+    cuts,
+)
+
+
+def test_an_assertion_is_short_lived_names_the_issuer_and_is_never_the_same_twice(tmp_path: Path) -> None:
+    key = SigningKey.at(tmp_path / "key.json")
+    one = jwt.decode(key.assertion("shop", "https://b.example"), OKPKey.import_key(key.public), algorithms=["Ed25519"])
+    two = jwt.decode(key.assertion("shop", "https://b.example"), OKPKey.import_key(key.public), algorithms=["Ed25519"])
+    assert one.header == {"alg": "Ed25519", "kid": OKPKey.import_key(key.public).thumbprint(), "typ": "JWT"}
+    assert one.claims["iss"] == one.claims["sub"] == "shop"
+    assert one.claims["aud"] == "https://b.example"
+    assert 0 < one.claims["exp"] - time.time() <= 60
+    assert one.claims["jti"] != two.claims["jti"]
+
+
+def test_a_p256_key_signs_with_es256(tmp_path: Path) -> None:
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps(ECKey.generate_key("P-256").as_dict(private=True)))
+    key = SigningKey.at(path)
+    assert jwt.decode(key.assertion("shop", "x"), ECKey.import_key(key.public), algorithms=["ES256"]).header["alg"] == "ES256"
+
+
+def test_a_key_is_kept_for_its_owner_alone_and_shows_its_public_half_only(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "key.json"
+    key = SigningKey.at(path)
+    assert SigningKey.at(path).kid == key.kid
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    secret = json.loads(path.read_text())["d"]
+    assert secret not in repr(key) + json.dumps(key.jwks) + json.dumps(key.public)
+
+
+def test_the_challenge_is_that_of_rfc_7636_appendix_b() -> None:
+    assert challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk") == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+
+
+def test_it_pushes_and_sends_the_browser_on(vendor: Vendor, broker: Any, ask: Ask) -> None:
+    pending = vendor.begin([ask])
+    assert pending.url == f"{broker.issuer}/oauth/authorize?client_id=shop&request_uri=urn%3Ax%3A1"
+    form = broker.forms[-1]
+    assert form["response_type"] == "code"
+    assert form["code_challenge_method"] == "S256"
+    assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    assert json.loads(form["authorization_details"]) == [
+        {
+            "type": "personal_data_access",
+            "actions": ["read"],
+            "datatypes": ["purchase", "cart"],
+            "purposes": ["dpv:ProvideProductRecommendations"],
+            "why": "To suggest your next book",
+            "want": {
+                "window": {"max_age": "P1Y"},
+                "form": "rows",
+                "fields": {"time": "day", "site": "domain", "category": "leaf", "price": "exact"},
+            },
+        }
+    ]
+    assert pending.verifier not in json.dumps(broker.forms)
+    assert pending.state not in repr(pending)
+    assert pending.verifier not in repr(pending)
+
+
+def test_it_finishes_with_the_tokens(vendor: Vendor, broker: Any, ask: Ask) -> None:
+    pending = vendor.begin([ask])
+    tokens = vendor.finish(pending, broker.answer_to(pending.url))
+    assert (tokens.access_token, tokens.refresh_token, tokens.grant_id, tokens.scope) == ("at-1", "rt-1", "g1", "events:read")
+    assert 290 < tokens.expires_at - time.time() <= 300
+    assert "at-1" not in repr(tokens)
+    assert "rt-1" not in repr(tokens)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda query: query | {"state": "another"},
+        lambda query: {name: value for name, value in query.items() if name != "state"},
+        lambda query: query | {"iss": "https://evil.example"},
+        lambda query: query | {"iss": query["iss"] + "/"},
+        lambda query: {name: value for name, value in query.items() if name != "iss"},
+        lambda query: {name: value for name, value in query.items() if name != "code"},
+        lambda query: query | {"error": "access_denied", "state": "another"},
+    ],
+    ids=["state", "no state", "iss", "iss with slash", "no iss", "no code", "a forged refusal"],
+)
+def test_a_callback_that_is_not_ours_is_refused_before_anything_is_sent(
+    vendor: Vendor, broker: Any, ask: Ask, spoil: Callable[[dict[str, str]], dict[str, str]]
+) -> None:
+    pending = vendor.begin([ask])
+    sent = len(broker.forms)
+    query = broker.answer_to(pending.url)
+    with pytest.raises(CallbackRefused):
+        vendor.finish(pending, spoil(query))
+    assert len(broker.forms) == sent
+    assert vendor.finish(pending, query).grant_id == "g1"
+
+
+def test_a_no_is_told_apart_from_a_failure(vendor: Vendor, broker: Any, ask: Ask) -> None:
+    pending = vendor.begin([ask])
+    answer = {name: value for name, value in broker.answer_to(pending.url).items() if name != "code"}
+    with pytest.raises(Declined):
+        vendor.finish(pending, answer | {"error": "access_denied"})
+    with pytest.raises(BrokerRefused) as refused:
+        vendor.finish(pending, answer | {"error": "server_error", "error_description": "Later."})
+    assert (refused.value.code, refused.value.detail) == ("server_error", "Later.")
+
+
+def test_another_verifier_is_refused(vendor: Vendor, broker: Any, ask: Ask) -> None:
+    pending = vendor.begin([ask])
+    with pytest.raises(GrantEnded):
+        vendor.finish(Pending(pending.url, pending.state, "x" * 43), broker.answer_to(pending.url))
+
+
+def test_an_unknown_client_is_told(vendor: Vendor, ask: Ask) -> None:
+    vendor.client_id = "stranger"
+    with pytest.raises(InvalidClient):
+        vendor.begin([ask])
+
+
+def test_metadata_of_another_issuer_is_refused(vendor: Vendor, broker: Any, ask: Ask) -> None:
+    broker.named_issuer = "https://evil.example"
+    with pytest.raises(NotABroker):
+        vendor.begin([ask])
+    assert broker.forms == []
+
+
+def test_nothing_is_sent_in_the_clear_to_another_machine(tmp_path: Path, ask: Ask) -> None:
+    sent: list[httpx2.Request] = []
+
+    def never(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request)
+        return httpx2.Response(500)
+
+    with httpx2.Client(transport=httpx2.MockTransport(never)) as http:
+        vendor = Vendor("http://broker.example", "shop", SigningKey.at(tmp_path / "key.json"), "https://shop.example/cb", transport=Transport(http))
+        with pytest.raises(NotABroker):
+            vendor.begin([ask])
+    assert sent == []
+
+
+def test_a_broker_that_does_not_answer_is_unavailable(vendor: Vendor, ask: Ask) -> None:
+    vendor.issuer = "http://127.0.0.1:9"
+    with pytest.raises(Unavailable):
+        vendor.begin([ask])
+
+
+def test_revoking_ends_the_grant(vendor: Vendor, broker: Any, ask: Ask) -> None:
+    pending = vendor.begin([ask])
+    tokens = vendor.finish(pending, broker.answer_to(pending.url))
+    assert vendor.refresh(tokens).refresh_token == tokens.refresh_token
+    vendor.revoke(tokens)
+    with pytest.raises(GrantEnded):
+        vendor.refresh(tokens)
+
+
+@pytest.mark.parametrize("kind", ["file", "memory"])
+def test_a_store_keeps_replaces_and_forgets(tmp_path: Path, kind: str) -> None:
+    store = FileStore(tmp_path / "tokens") if kind == "file" else MemoryStore()
+    one, two = (Tokens(f"at-{n}", "rt", 1.5, "g1", "events:read", ({"identifier": "c1"},)) for n in (1, 2))
+    assert store.load("../../alice") is None
+    store.save("../../alice", one)
+    store.save("../../alice", two)
+    assert store.load("../../alice") == two
+    assert store.load("bob") is None
+    assert "at-2" not in repr(store)
+    if kind == "file":
+        files = list((tmp_path / "tokens").iterdir())
+        assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600]
+        assert list(tmp_path.iterdir()) == [tmp_path / "tokens"]
+    store.forget("../../alice")
+    store.forget("../../alice")
+    assert store.load("../../alice") is None
+
+
+def agreement(vendor: Vendor, *, second: dict[str, Any] | None = None, clause: str = "c1") -> dict[str, Any]:
+    """An agreement signed by a person's key (policies.md section 11)."""
+    person = SigningKey.generate()
+    content = {"first_party": {"jwk": person.public}, "second_party": {"jwk": second or vendor.key.public}, "clauses": [{"id": clause}]}
+    payload = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    protected, signature = person.sign(payload, {"typ": "consent-agreement+jws"})
+    encoded = base64.urlsafe_b64encode(payload).rstrip(b"=").decode()
+    return {"payload": encoded, "signatures": [{"protected": protected, "signature": signature}]}
+
+
+@pytest.fixture
+def tokens(vendor: Vendor, broker: Any, ask: Ask) -> Tokens:
+    pending = vendor.begin([ask])
+    return vendor.finish(pending, broker.answer_to(pending.url))
+
+
+def test_the_agreement_is_countersigned_over_the_same_bytes(vendor: Vendor, broker: Any, tokens: Tokens) -> None:
+    broker.agreement = agreement(vendor)
+    assert countersign(vendor, tokens) is not None
+    sent = broker.signatures[-1]
+    compact = f"{sent['protected']}.{broker.agreement['payload']}.{sent['signature']}"
+    assert jws.deserialize_compact(compact, OKPKey.import_key(vendor.key.public), algorithms=["Ed25519"])
+    header = base64.urlsafe_b64decode(sent["protected"] + "==").decode()
+    assert header == f'{{"alg":"Ed25519","kid":"{vendor.key.kid}","typ":"consent-agreement+jws"}}'
+    broker.agreement["signatures"].append(sent)
+    countersign(vendor, tokens)
+    assert len(broker.signatures) == 1
+
+
+def test_a_grant_without_agreement_needs_no_signature(vendor: Vendor, broker: Any, tokens: Tokens) -> None:
+    assert countersign(vendor, tokens) is None
+    assert broker.signatures == []
+
+
+def test_a_wrong_agreement_is_not_signed(vendor: Vendor, broker: Any, tokens: Tokens) -> None:
+    good = agreement(vendor)
+    altered = {**good, "payload": good["payload"][:-4] + "AAAA"}
+    for wrong in (altered, agreement(vendor, second=SigningKey.generate().public), agreement(vendor, clause="c9"), {"payload": 1}, {**good, "signatures": []}):
+        broker.agreement = wrong
+        with pytest.raises(NotABroker):
+            countersign(vendor, tokens)
+    assert broker.signatures == []
+    broker.agreement = good
+    assert countersign(vendor, tokens) is not None
+
+
+def test_what_was_cut_is_named(ask: Ask, tokens: Tokens) -> None:
+    assert cuts(ask, tokens.clauses) == [
+        Cut("kind cart", "yes", "nothing"),
+        Cut("field site", "domain", "nothing"),
+        Cut("field price", "exact", "bucket:10"),
+        Cut("window max_age", "P1Y", "P90D"),
+    ]

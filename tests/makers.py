@@ -1,0 +1,241 @@
+"""Makers of people, shops and events for tests: plain functions over the broker's own HTTP interface."""
+
+import base64
+import datetime as dt
+import hashlib
+import json
+import re
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from flask import Flask
+from flask.testing import FlaskClient
+from joserfc import jws
+from joserfc.jwk import ECKey
+from werkzeug.test import TestResponse
+
+from broker.config import Settings
+from broker.events import actions as event_actions
+from broker.events import shape
+from broker.ledger import actions as ledger
+from broker.people import actions as people
+from broker.people import queries as people_queries
+from broker.vendors.actions import add_client
+
+ORIGIN = "http://localhost:8440"
+UNLIMITED = {
+    f"rate_{name}": "1000000/second"
+    for name in ("vendor_read", "par", "token", "upload", "upload_events", "unauthenticated", "sign_in_name", "sign_in_address")
+}
+
+
+def settings_in(where: Path, **more: Any) -> Settings:
+    """Settings of a broker below `where`; rates are out of the way unless given."""
+    return Settings(data_dir=where / "data", key_file=where / "keys" / "key", **{**UNLIMITED, "rate_client_in_flight": 1000, **more})
+
+
+class Clock:
+    """A clock that stands wherever a test puts it, and runs on from there."""
+
+    def __init__(self) -> None:
+        self.ahead = dt.timedelta()
+
+    def __call__(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC) + self.ahead
+
+    def advance(self, **by: float) -> None:
+        """Move on."""
+        self.ahead += dt.timedelta(**by)
+
+
+@dataclass
+class Browser:
+    """A person's browser, signed in, without JavaScript."""
+
+    app: Flask
+    name: str
+    person_id: bytes
+    client: FlaskClient = field(repr=False)
+
+    @classmethod
+    def of(cls, app: Flask, name: str) -> Self:
+        """Sign a person in with a session of their own."""
+        broker = app.extensions["broker"]
+        with broker.reading() as tx:
+            person_id = bytes(people_queries.by_name(broker, tx, name).person_id)
+        client = app.test_client()
+        client.set_cookie("session", people.sign_in_as(broker, person_id).text, domain="localhost")
+        return cls(app, name, person_id, client)
+
+    @property
+    def ring(self) -> Any:
+        """The person's keys, for looking behind the pages."""
+        return self.app.extensions["broker"].keyring(self.person_id)
+
+    def get(self, path: str, **kwargs: Any) -> TestResponse:
+        """Ask for a page."""
+        return self.client.get(path, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}, **kwargs)
+
+    def post(self, path: str, data: dict[str, Any] | None = None, *, page: str = "/requests", **kwargs: Any) -> TestResponse:
+        """Send a form with the token that stands on `page`."""
+        data = {"csrf_token": self.csrf(page), **(data or {})}
+        return self.client.post(path, data=data, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}, **kwargs)
+
+    def csrf(self, page: str) -> str:
+        """The form token on a page."""
+        found = re.search(r'name="csrf_token" value="([^"]+)"', self.get(page).text)
+        assert found, f"no form on {page}"
+        return found[1]
+
+    def open(self, url: str) -> str:
+        """Open a vendor's request; returns the path of its consent page."""
+        parts = urlsplit(url)
+        answer = self.client.get(f"{parts.path}?{parts.query}", base_url=ORIGIN)
+        assert answer.status_code == 303, answer.text
+        return answer.location
+
+    def form(self, path: str) -> dict[str, Any]:
+        """The consent form as it stands: hidden members, chosen levels, nothing ticked."""
+        text = self.get(path).text
+        assert "<form id=\"consent\"" in text, text[-3000:]
+        values: dict[str, Any] = {name: value for name, value in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', text)}
+        for name, body in re.findall(r'<select [^>]*name="([^"]+)"[^>]*>(.*?)</select>', text, re.DOTALL):
+            chosen = re.search(r'<option value="([^"]*)" selected', body) or re.search(r'<option value="([^"]*)"', body)
+            values[name] = chosen[1] if chosen else ""
+        values["offered"] = re.findall(r'name="give" value="([^"]+)"', text)
+        return values
+
+    def give(self, url: str, **narrowed: Any) -> dict[str, str]:
+        """Open a request, tick everything, narrow as told, and give; returns the parameters of the redirect."""
+        path = self.open(url)
+        form = self.form(path)
+        offered = form.pop("offered")
+        answer = self.client.post(
+            "/oauth/authorize/decision", data={**form, "give": offered, "answer": "give", **narrowed}, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}
+        )
+        assert answer.status_code == 303, (answer.status_code, answer.text)
+        return {name: values[0] for name, values in parse_qs(urlsplit(answer.location).query).items()}
+
+    def store(self, *events: dict[str, Any], origin: str = "test") -> dict[str, str]:
+        """Put events into the broker as an import would."""
+        broker = self.app.extensions["broker"]
+        now = broker.now()
+        checked = [shape.check(event, now=now, own=True) for event in events]
+        return event_actions.take_in(broker, self.ring, checked, origin=origin, within=None, entry=ledger.Entry("import", now))
+
+
+@dataclass
+class Shop:
+    """A vendor's server: authenticates, pushes, redeems, reads."""
+
+    app: Flask
+    client_id: str
+    domain: str
+    key: ECKey = field(repr=False)
+    client: FlaskClient = field(repr=False)
+    verifier: str = ""
+    tokens: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def register(cls, app: Flask, domain: str) -> Self:
+        """Register a client for `domain` and be it."""
+        key = ECKey.generate_key("P-256", {"kid": "k1"}, private=True)
+        metadata = {
+            "client_name": domain.split(".")[0].title(),
+            "domain": domain,
+            "redirect_uris": [f"https://{domain}/callback"],
+            "jwks": {"keys": [key.as_dict(private=False)]},
+        }
+        return cls(app, add_client(app.extensions["broker"], metadata), domain, key, app.test_client())
+
+    @property
+    def redirect_uri(self) -> str:
+        """Where codes are sent."""
+        return f"https://{self.domain}/callback"
+
+    def assertion(self, **claims: Any) -> str:
+        """A fresh client assertion; `claims` replace or (as None) remove members."""
+        now = int(self.app.extensions["broker"].now().timestamp())
+        full = {"iss": self.client_id, "sub": self.client_id, "aud": ORIGIN, "exp": now + 50, "iat": now, "jti": secrets.token_hex(16), **claims}
+        payload = json.dumps({name: value for name, value in full.items() if value is not None}).encode()
+        return jws.serialize_compact({"alg": "ES256", "kid": "k1"}, payload, self.key)
+
+    def form(self, path: str, data: dict[str, Any], **kwargs: Any) -> TestResponse:
+        """Send a form to an OAuth endpoint, authenticated unless told otherwise."""
+        signed = {"client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion": self.assertion()}
+        full = {name: value for name, value in {**signed, **data}.items() if value is not None}
+        return self.client.post(path, data=full, base_url=ORIGIN, **kwargs)
+
+    def push(self, details: list[dict[str, Any]] | None = None, **more: Any) -> TestResponse:
+        """Push a request (RFC 9126)."""
+        self.verifier = secrets.token_urlsafe(48)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
+        data = {
+            "response_type": "code", "redirect_uri": self.redirect_uri, "code_challenge": challenge, "code_challenge_method": "S256", "state": "s-1",
+            "authorization_details": json.dumps(details or [purchases()]),
+        }  # fmt: skip
+        return self.form("/oauth/par", {**data, **more})
+
+    def ask(self, details: list[dict[str, Any]] | None = None, **more: Any) -> str:
+        """Push a request and give the address the person's browser is sent to."""
+        pushed = self.push(details, **more)
+        assert pushed.status_code == 201, pushed.text
+        return f"/oauth/authorize?client_id={self.client_id}&request_uri={pushed.json['request_uri']}"
+
+    def redeem(self, code: str, **more: Any) -> TestResponse:
+        """Turn a code into tokens."""
+        data = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_uri, "code_verifier": self.verifier}
+        answer = self.form("/oauth/token", {**data, **more})
+        if answer.status_code == 200:
+            self.tokens = answer.json
+        return answer
+
+    def refresh(self, **more: Any) -> TestResponse:
+        """Another access token."""
+        answer = self.form("/oauth/token", {"grant_type": "refresh_token", "refresh_token": self.tokens["refresh_token"], **more})
+        if answer.status_code == 200:
+            self.tokens = {**self.tokens, **answer.json}
+        return answer
+
+    def connect(self, person: Browser, details: list[dict[str, Any]] | None = None, **narrowed: Any) -> dict[str, Any]:
+        """The whole way to a token; returns the token answer."""
+        answer = person.give(self.ask(details), **narrowed)
+        redeemed = self.redeem(answer["code"])
+        assert redeemed.status_code == 200, redeemed.text
+        return dict(redeemed.json)
+
+    def read(self, query: str = "", token: str | None = None) -> TestResponse:
+        """Read events."""
+        bearer = self.tokens["access_token"] if token is None else token
+        return self.client.get(f"/v1/events{query}", base_url=ORIGIN, headers={"Authorization": f"Bearer {bearer}"})
+
+
+def purchases(**want: Any) -> dict[str, Any]:
+    """What the bookshop asks for: purchases, to recommend products."""
+    return {
+        "type": "personal_data_access", "actions": ["read"], "datatypes": ["purchase"], "purposes": ["dpv:ProvideProductRecommendations"],
+        "why": "To suggest your next book",
+        "want": {"form": "rows", "fields": {"time": "exact", "category": "leaf", "price": "exact"}, "window": {"max_age": "P2Y"}, **want},
+    }  # fmt: skip
+
+
+_serial = iter(range(10**9))
+
+
+def purchase(at: dt.datetime, product: str = "A Study in Ink", *, site: str = "www.shop.example", category: str = "books/crime", minor: int = 2450) -> dict[str, Any]:
+    """A purchase of one thing."""
+    money = {"amount_minor": minor, "currency": "EUR"}
+    return {
+        "id": shape.uuid7(at, next(_serial).to_bytes(10, "big")), "kind": "purchase", "time": shape.written(at), "site": site, "order_id": f"A-{minor}",
+        "total": money, "items": [{"category": category, "product": product, "quantity": 1, "price": money}],
+        "detected_by": "datalayer", "confidence": "medium",
+    }  # fmt: skip
+
+
+def page_visit(at: dt.datetime, url: str = "https://www.shop.example/books", title: str = "Books") -> dict[str, Any]:
+    """A page visit."""
+    host = urlsplit(url).hostname
+    return {"id": shape.uuid7(at, next(_serial).to_bytes(10, "big")), "kind": "page_visit", "time": shape.written(at), "site": host, "url": url, "title": title}
