@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
@@ -279,8 +278,7 @@ def _late_commands() -> None:
     main.add_command(take_in)
 
 
-if Path(__file__).with_name("demo.py").exists():
-    _late_commands()
+_late_commands()
 
 if __name__ == "__main__":
     main()

@@ -17,6 +17,7 @@ from flask import Flask, Response, current_app, g, make_response, render_templat
 from markupsafe import Markup
 
 from broker.config import Settings
+from broker.rows import many
 from policies.explain import narrowing
 
 VENDOR = Path(__file__).parent / "static" / "vendor"
@@ -65,6 +66,7 @@ def setup(app: Flask, settings: Settings) -> None:
     app.add_template_filter(iso_time)
     app.add_template_filter(ago)
     app.add_template_filter(money)
+    app.add_template_filter(many)
 
 
 def address(path: str) -> str | None:

@@ -10,7 +10,28 @@ from policies.vocabulary import FIELDS, KINDS
 Row = Mapping[str, Any]
 ITEM_FIELDS: Final = tuple(name for name, about in FIELDS.items() if about.item)
 EVENT_FIELDS: Final = ("kind", "action", *(name for name, about in FIELDS.items() if not about.item), "items")
+NOUNS: Final = {
+    "page_visit": ("page visit", "page visits"),
+    "search": ("search", "searches"),
+    "product_view": ("product look", "product looks"),
+    "cart": ("cart change", "cart changes"),
+    "checkout": ("checkout step", "checkout steps"),
+    "purchase": ("purchase", "purchases"),
+    "return": ("return", "returns"),
+    "subscription": ("subscription change", "subscription changes"),
+    "cart_abandoned": ("cart left", "carts left"),
+}
 _LABELS: Final = {"kind": "What", "action": "How", "time": "When (UTC)", "items": "Items", "url": "Address", "site": "Site"}
+
+
+def many(number: int, one: str, more: str = "") -> str:
+    """A number with its noun: `1 row`, `1,204 rows`."""
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+def counted(counts: Mapping[str, int]) -> list[str]:
+    """How many events of each kind, in words: `3 page visits`."""
+    return [many(counts[kind], *NOUNS[kind]) for kind in KINDS if counts.get(kind)]
 
 
 def money(amount: Mapping[str, Any]) -> str:

@@ -92,7 +92,7 @@ class Validity:
             longest=read_duration(*found["max"]) if "max" in found else default.longest,
         )
         if (validity.longest or 0) > LONGEST_VALIDITY:
-            refuse(pointer, "Give at most P365D.")
+            refuse(documents.below(pointer, "max"), "Give at most P365D.")
         return validity.normal()
 
     def to_json(self) -> dict[str, str]:
@@ -241,6 +241,8 @@ def refuse_hollow(clause: Clause, pointer: str) -> None:
     if clause.action != "read":
         return
     part = clause.slice
+    if not clause.purposes or not part.kinds:
+        refuse(pointer, "Name at least one kind and one purpose.")
     if part.form == "rows" and not part.fields:
         refuse(documents.below(pointer, "fields"), "Name at least one field that these kinds carry, with its level.")
     if part.form == "answers" and not part.answers:

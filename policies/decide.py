@@ -261,11 +261,7 @@ def decide(grant: Grant, standing_denies: Collection[Deny], asked: Asked, now: d
 
 def _clause(grant: Grant, asked: Asked, now: datetime) -> Clause | None:
     """Return the clause that is named, or the only one, for this action and not over."""
-    live = [
-        clause
-        for clause in grant.clauses
-        if clause.action == asked.action and (clause.validity.until is None or now < clause.validity.until)
-    ]
+    live = [clause for clause in grant.clauses if clause.action == asked.action and (clause.validity.until is None or now < clause.validity.until)]
     if asked.clause is None:
         return live[0] if len(live) == 1 else None
     return next((clause for clause in live if clause.id == asked.clause), None)

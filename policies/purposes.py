@@ -105,6 +105,5 @@ def without_covered(purposes: Iterable[str]) -> frozenset[str]:
 def meet_purposes(ours: Collection[str], theirs: Collection[str]) -> frozenset[str]:
     """Return what both sides admit (U2)."""
     return without_covered(
-        {purpose for purpose in ours if covered(purpose, theirs)}
-        | {purpose for purpose in theirs if covered(purpose, ours)},
+        {purpose for purpose in ours if covered(purpose, theirs)} | {purpose for purpose in theirs if covered(purpose, ours)},
     )

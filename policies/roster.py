@@ -48,15 +48,9 @@ ROSTER = {
     "SD-BASE-AT": Agreement("SD", analytics=True, tracking=True),
     "SD-BASE-AT-DP": Agreement("SD", analytics=True, tracking=True, portability=True),
     "SD-BASE-ATP": Agreement("SD", analytics=True, tracking=True, profiling=True),
-    "SD-BASE-ATP-DP": Agreement(
-        "SD", analytics=True, tracking=True, profiling=True, portability=True
-    ),
-    "SD-BASE-ATP-S3P": Agreement(
-        "SD", analytics=True, tracking=True, profiling=True, anonymised=True
-    ),
-    "SD-BASE-ATP-S3P-DP": Agreement(
-        "SD", analytics=True, tracking=True, profiling=True, anonymised=True, portability=True
-    ),
+    "SD-BASE-ATP-DP": Agreement("SD", analytics=True, tracking=True, profiling=True, portability=True),
+    "SD-BASE-ATP-S3P": Agreement("SD", analytics=True, tracking=True, profiling=True, anonymised=True),
+    "SD-BASE-ATP-S3P-DP": Agreement("SD", analytics=True, tracking=True, profiling=True, anonymised=True, portability=True),
     "PDC-INTENT": Agreement("PDC-INTENT", portability=True),
     "PDC-AI": Agreement("PDC-AI", portability=True, ai_training=True),
     "PDC-GOOD": Agreement("PDC-GOOD", portability=True),

@@ -180,9 +180,7 @@ class Slice:
 
     def _items(self, event: Event) -> list[Event]:
         items = event.get("items") or []
-        return [
-            item for item in items if category_is_in(self.categories, item.get("category")) and not self._is_shut(item.get("category"), event)
-        ]
+        return [item for item in items if category_is_in(self.categories, item.get("category")) and not self._is_shut(item.get("category"), event)]
 
     def _is_shut(self, category: str | None, event: Event) -> bool:
         """Say whether a category is sensitive and not listed, or carved out of such events."""

@@ -52,8 +52,6 @@ def topics(query: str) -> list[str]:
 
     A search is judged by all of them, and shown as the first.
     """
-    found = dict.fromkeys(
-        _BY_WORD[word] for word in _WORD.findall(query.casefold()) if word in _BY_WORD
-    )
+    found = dict.fromkeys(_BY_WORD[word] for word in _WORD.findall(query.casefold()) if word in _BY_WORD)
     sensitive = [name for name in _SENSITIVE_FIRST if name in found]
     return sensitive + [name for name in found if name not in _SENSITIVE_FIRST] or ["other"]

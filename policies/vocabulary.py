@@ -43,17 +43,11 @@ KINDS = {
     "page_visit": Kind("pages you visited", "pd:BrowserHistory", items=False),
     "search": Kind("what you searched for", "pd:BrowsingBehaviour", items=False),
     "product_view": Kind("products you looked at", "pd:Interest"),
-    "cart": Kind(
-        "what you put in or took out of a cart", "pd:Intention", ("add", "remove", "view")
-    ),
-    "checkout": Kind(
-        "checkouts you started", "pd:Intention", ("start", "shipping", "payment")
-    ),
+    "cart": Kind("what you put in or took out of a cart", "pd:Intention", ("add", "remove", "view")),
+    "checkout": Kind("checkouts you started", "pd:Intention", ("start", "shipping", "payment")),
     "purchase": Kind("what you bought", "pd:Purchase"),
     "return": Kind("what you sent back", "pd:Purchase"),
-    "subscription": Kind(
-        "subscriptions", "pd:PurchasesAndSpendingHabit", ("start", "renew", "change", "end")
-    ),
+    "subscription": Kind("subscriptions", "pd:PurchasesAndSpendingHabit", ("start", "renew", "change", "end")),
     "cart_abandoned": Kind("carts you left", "pd:Intention"),
 }
 DERIVED_FROM = {"cart_abandoned": frozenset({"cart", "checkout", "purchase"})}

@@ -23,7 +23,7 @@ from broker.events import shape
 from broker.ledger import actions as ledger
 from broker.people import actions as people
 from broker.people import queries as people_queries
-from broker.vendors.actions import add_client
+from broker.vendors.actions import EXTENSION_REDIRECTS, add_client
 
 ORIGIN = "http://localhost:8440"
 UNLIMITED = {
@@ -239,3 +239,43 @@ def page_visit(at: dt.datetime, url: str = "https://www.shop.example/books", tit
     """A page visit."""
     host = urlsplit(url).hostname
     return {"id": shape.uuid7(at, next(_serial).to_bytes(10, "big")), "kind": "page_visit", "time": shape.written(at), "site": host, "url": url, "title": title}
+
+
+@dataclass
+class Extension:
+    """The person's own extension, connected by its public client."""
+
+    app: Flask
+    client: FlaskClient = field(repr=False)
+    tokens: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def connect(cls, person: Browser, **narrowed: Any) -> Self:
+        """Push, consent, redeem, as an install does."""
+        made = cls(person.app, person.app.test_client())
+        verifier = secrets.token_urlsafe(48)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        redirect_uri = EXTENSION_REDIRECTS[0]
+        pushed = made.client.post(
+            "/oauth/par",
+            data={
+                "client_id": "extension", "response_type": "code", "redirect_uri": redirect_uri, "code_challenge": challenge, "code_challenge_method": "S256",
+                "scope": "events:write", "state": "x",
+            },
+            base_url=ORIGIN,
+        )  # fmt: skip
+        assert pushed.status_code == 201, pushed.text
+        code = person.give(f"/oauth/authorize?client_id=extension&request_uri={pushed.json['request_uri']}", **narrowed)["code"]
+        data = {"grant_type": "authorization_code", "client_id": "extension", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
+        answer = made.client.post("/oauth/token", data=data, base_url=ORIGIN)
+        assert answer.status_code == 200, answer.text
+        made.tokens = dict(answer.json)
+        return made
+
+    def upload(self, *events: Any, **envelope: Any) -> TestResponse:
+        """Send a batch."""
+        batch = {
+            "schema": "events/1", "batch": "0195d0c2-7a10-7c3e-9b41-5d1f0a2b3c4d", "client": {"version": "1.0.0", "browser": "chromium"},
+            "notice_version": "2027-1", "collection_version": 1, "events": list(events), **envelope,
+        }  # fmt: skip
+        return self.client.post("/v1/events", json=batch, base_url=ORIGIN, headers={"Authorization": f"Bearer {self.tokens['access_token']}"})

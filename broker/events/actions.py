@@ -99,7 +99,7 @@ def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[
     tags = [each.row["event_tag"] for each in ready]
     mine = events.c.person_id == ring.person_id
     gone = set(tx.execute(select(forgotten.c.event_tag).where(forgotten.c.person_id == ring.person_id, forgotten.c.event_tag.in_(tags))).scalars())
-    known = {row.event_tag: row for row in tx.execute(select(events).where(mine, events.c.event_tag.in_(tags)))}
+    known = {row.event_tag: row for row in tx.execute(select(*queries.COLUMNS).where(mine, events.c.event_tag.in_(tags)))}
     status: dict[str, str] = {}
     fresh: dict[bytes, Ready] = {}
     opened = queries.Opener(ring)
@@ -108,7 +108,7 @@ def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[
         if tag in gone:
             status[event_id] = "forgotten"
         elif tag in known:
-            status[event_id] = "duplicate" if _same(opened(known[tag]), each.event) else "conflict"
+            status[event_id] = "duplicate" if _same(opened(*known[tag]), each.event) else "conflict"
         elif tag in fresh:
             status[event_id] = "duplicate" if _same(fresh[tag].event, each.event) else "conflict"
         else:

@@ -3,7 +3,6 @@
 import base64
 import datetime as dt
 import hashlib
-from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -68,7 +67,7 @@ def read() -> Response:
         raise _refused(access, query, decision if isinstance(decision, Denied) else Denied(("no-clause",)), now)
     start = _opened_cursor(broker, access, query, decision, now)
     with broker.reading() as tx:
-        page = queries.read(tx, access.ring, within=decision.slice, alias=_alias(access, decision.clause), limit=min(query.limit, left), start=start)
+        page = queries.read(tx, access.ring, within=decision.slice, alias=access.ring.alias(access.grant_id, decision.clause), limit=min(query.limit, left), start=start)
     after = _sealed_cursor(broker, access, query, decision, now, page.next) if page.next else None
     body = orjson.dumps({"items": page.rows, **({"next": after} if after else {})})
     _enter(broker, access, clause, decision, query, page, body, now)
@@ -104,15 +103,6 @@ def _refused(access: Access, query: schemas.Query, denied: Denied, now: dt.datet
 
 def _to_midnight(now: dt.datetime) -> int:
     return 86400 - (now.hour * 3600 + now.minute * 60 + now.second)
-
-
-def _alias(access: Access, clause: str) -> Callable[[str], str]:
-    tag = access.ring.alias_key(access.grant_id, clause)
-
-    def alias(value: str) -> str:
-        return base64.urlsafe_b64encode(tag(value)).rstrip(b"=").decode()
-
-    return alias
 
 
 def _cursor_place(access: Access, query: schemas.Query, decision: Permitted) -> bytes:

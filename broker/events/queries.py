@@ -6,8 +6,8 @@ The stored body is the event with its registrable domain, its site's class and t
 import datetime as dt
 import heapq
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -26,9 +26,14 @@ SECONDS: Final = 1.0
 PREVIEW_CANDIDATES: Final = 2000
 PREVIEW_ROWS: Final = 5
 PAGE: Final = 50
+TAGS: Final = 500
 MONTH: Final = 7
-_COLUMNS: Final = (events.c.kind, events.c.day, events.c.event_tag, events.c.body)
-_RANGE: Final = select(*_COLUMNS).where(
+DAY: Final = 10
+TAG_BYTES: Final = 16
+STATEMENTS: Final = 200
+FETCH: Final = 128
+COLUMNS: Final = (events.c.kind, events.c.day, events.c.event_tag, events.c.body)
+_RANGE: Final = select(*COLUMNS).where(
     events.c.person_id == bindparam("person"), events.c.kind == bindparam("of_kind"), events.c.day.between(bindparam("first"), bindparam("last"))
 )
 FIRST_DAY: Final = dt.date(1995, 1, 1)
@@ -60,13 +65,16 @@ class Opener:
     """Opens event rows of one person; keeps the places' common parts."""
 
     def __init__(self, ring: Keyring) -> None:
-        self._ring = ring
+        self._unseal = ring.unseal
         self._place = Place(ring.person_id, "events")
+        self._under: dict[tuple[str, dt.date], Callable[[bytes], bytes]] = {}
 
-    def __call__(self, row: Row[Any]) -> Event:
-        """The event in a row, with `host` set."""
-        plain = self._ring.unseal(self._place.at(row.kind, row.day.isoformat(), row.event_tag), row.body)
-        event: Event = orjson.loads(plain)
+    def __call__(self, kind: str, day: dt.date, tag: bytes, body: bytes) -> Event:
+        """The event in a row of `COLUMNS`, with `host` set."""
+        under = self._under.get((kind, day))
+        if under is None:
+            under = self._under[(kind, day)] = self._place.under(kind, day.isoformat(), last=TAG_BYTES)
+        event: Event = orjson.loads(self._unseal(under(tag), body))
         event["host"] = event["site"]
         return event
 
@@ -110,13 +118,24 @@ def conditions(within: Slice, kind: str, ring: Keyring) -> list[ColumnElement[bo
     return found
 
 
+def _statement(within: Slice, kind: str, ring: Keyring, *, newest: bool) -> Select[Any]:
+    """The range of one kind under a slice's conditions; made once per slice, whatever its window, and kept with the keys it was made from."""
+    asked = (kind, newest, within.sites, within.classes, within.sensitive, within.categories, within.except_)
+    known: Select[Any] | None = ring.remembered.get(asked)
+    if known is None:
+        if len(ring.remembered) > STATEMENTS:
+            ring.remembered.clear()
+        known = _RANGE.where(*conditions(within, kind, ring)).order_by(events.c.day.desc() if newest else events.c.day)
+        ring.remembered[asked] = known
+    return known
+
+
 def _candidates(tx: Connection, ring: Keyring, within: Slice, first: dt.date, last: dt.date, *, newest: bool = False) -> Iterator[Row[Any]]:
     """Rows that SQL cannot rule out, by day over all kinds."""
-    order = events.c.day.desc() if newest else events.c.day
     ranges: list[Iterable[Row[Any]]] = []
     for kind in sorted(within.kinds):
-        wanted: Select[Any] = _RANGE.where(*conditions(within, kind, ring)).order_by(order)
-        ranges.append(tx.execute(wanted, {"person": ring.person_id, "of_kind": kind, "first": first, "last": last}))
+        found = tx.execute(_statement(within, kind, ring, newest=newest), {"person": ring.person_id, "of_kind": kind, "first": first, "last": last})
+        ranges.append(found.yield_per(FETCH))
     return iter(ranges[0]) if len(ranges) == 1 else heapq.merge(*ranges, key=lambda row: row.day, reverse=newest)
 
 
@@ -172,25 +191,26 @@ def read(
 
     `within` has an absolute window (`Slice.at`). Work stops after 20,000 candidates or one second, between periods only.
     """
-    judge, opened, monthly = _compiled(within), Opener(ring), within.period() == "month"
+    judge, opened, width = _compiled(within), Opener(ring), MONTH if within.period() == "month" else DAY
     first, last = _days(within)
     if start is not None:
-        first = max(first, dt.date.fromisoformat(start[0] + "-01" if monthly else start[0]))
+        first = max(first, dt.date.fromisoformat((start[0] + "-01")[:DAY]))
     gathering, current, seen, began = _Gathering(limit, start), "", 0, clock()
-    for row in _candidates(tx, ring, within, first, last):
+    last_day, iso, keep = None, "", gathering.period.append
+    for kind, day, tag, body in _candidates(tx, ring, within, first, last):
         seen += 1
-        day = row.day.isoformat()
-        name = day[:MONTH] if monthly else day
-        if name != current:
-            if gathering.close_period(current):
-                return gathering.page(gathering.last)
-            if seen > CANDIDATES or clock() - began > SECONDS:
-                return gathering.page((current, "~", "~"))
-            current = name
-        event = opened(row)
+        if day != last_day:
+            last_day, iso = day, day.isoformat()
+            if iso[:width] != current:
+                if gathering.close_period(current):
+                    return gathering.page(gathering.last)
+                if seen > CANDIDATES or clock() - began > SECONDS:
+                    return gathering.page((current, "~", "~"))
+                current = iso[:width]
+        event = opened(kind, day, tag, body)
         trimmed = judge(event, alias)
         if trimmed is not None:
-            gathering.period.append((trimmed.get("time", ""), trimmed["id"], trimmed, event["id"], day))
+            keep((trimmed.get("time", ""), trimmed["id"], trimmed, event["id"], iso))
     full = gathering.close_period(current)
     return gathering.page(gathering.last if full else None)
 
@@ -214,7 +234,7 @@ def preview(tx: Connection, ring: Keyring, *, within: Slice) -> Preview:
         if seen == PREVIEW_CANDIDATES:
             break
         seen += 1
-        trimmed = judge(opened(row), None)
+        trimmed = judge(opened(*row), None)
         if trimmed is not None:
             found.append(trimmed)
     else:
@@ -283,7 +303,7 @@ def own(tx: Connection, ring: Keyring, wanted: Wanted, below: tuple[str, str, st
             if close():
                 break
             current = row.day
-        event = opened(row)
+        event = opened(*row)
         event["tag"] = row.event_tag.hex()
         day.append((event["time"], event["tag"], event))
     close()
@@ -303,14 +323,51 @@ def matching(tx: Connection, ring: Keyring, wanted: Wanted) -> list[tuple[str, d
 
 def by_tag(tx: Connection, ring: Keyring, tag: bytes) -> tuple[str, dt.date, bytes] | None:
     """The key of one event of this person."""
-    row = tx.execute(select(*_COLUMNS).where(events.c.person_id == ring.person_id, events.c.event_tag == tag)).first()
+    row = tx.execute(select(*COLUMNS).where(events.c.person_id == ring.person_id, events.c.event_tag == tag)).first()
     return (row.kind, row.day, row.event_tag) if row else None
+
+
+def kept(tx: Connection, ring: Keyring, tags: Sequence[bytes]) -> list[Event]:
+    """The person's own events with these tags, as far as they are still kept, oldest first."""
+    opened, found = Opener(ring), []
+    for start in range(0, len(tags), TAGS):
+        mine = (events.c.person_id == ring.person_id) & events.c.event_tag.in_(tags[start : start + TAGS])
+        found += [opened(row.kind, row.day, row.event_tag, row.body) for row in tx.execute(select(*COLUMNS).where(mine))]
+    return sorted(found, key=lambda event: event["time"])
+
+
+@dataclass(frozen=True, slots=True)
+class Visited:
+    """A site (its registrable domain) in the newest visits: how often, how long in milliseconds, the first and the last time seen."""
+
+    domain: str
+    visits: int
+    dwell: int
+    first: str
+    last: str
+
+
+def sites(tx: Connection, ring: Keyring, wanted: Wanted) -> tuple[list[Visited], bool]:
+    """The sites of the newest 2,000 visits that match, the most visited first; and whether there were more visits than that."""
+    opened, seen = Opener(ring), 0
+    found: dict[str, Visited] = {}
+    for row in _own_rows(tx, ring, replace(wanted, kinds=("page_visit",)), wanted.last or LAST_DAY):
+        if seen == PREVIEW_CANDIDATES:
+            break
+        seen += 1
+        event = opened(row.kind, row.day, row.event_tag, row.body)
+        old = found.get(event["domain"], Visited(event["domain"], 0, 0, event["time"], event["time"]))
+        times = (old.first, old.last, event["time"])
+        found[old.domain] = Visited(old.domain, old.visits + 1, old.dwell + event.get("dwell", 0), min(times), max(times))
+    else:
+        return sorted(found.values(), key=lambda site: (-site.visits, site.domain)), False
+    return sorted(found.values(), key=lambda site: (-site.visits, site.domain)), True
 
 
 def by_origin(tx: Connection, ring: Keyring, origin: str) -> list[tuple[str, dt.date, bytes]]:
     """The keys of all events that came by one origin (an import batch, an extension's grant)."""
     mine = (events.c.person_id == ring.person_id) & (events.c.origin_tag == ring.tag("", "events", "origin")(origin))
-    return [(row.kind, row.day, row.event_tag) for row in tx.execute(select(*_COLUMNS[:3]).where(mine))]
+    return [(row.kind, row.day, row.event_tag) for row in tx.execute(select(*COLUMNS[:3]).where(mine))]
 
 
 def bought_at(tx: Connection, ring: Keyring, domain: str) -> bool:

@@ -56,6 +56,9 @@ class _Events(Schema):
     cursor = fields.String(validate=validate.Length(1, LONGEST_VALUE))
 
 
+_EVENTS: Final = _Events()
+
+
 def query(arguments: MultiDict[str, str]) -> Query:
     """Parse the parameters of a read; `BadRequest` for what cannot be read, `Unprocessable` with pointers for wrong values, `InvalidCursor`."""
     flat = arguments.to_dict(flat=False)
@@ -65,7 +68,7 @@ def query(arguments: MultiDict[str, str]) -> Query:
         raise BadRequest("Send each parameter once; several kinds are separated by commas.")
     given = {name: values[0] for name, values in flat.items()}
     try:
-        found = _Events().load(given)
+        found = _EVENTS.load(given)
         return Query(
             found.get("clause"), found.get("purpose"), _filters(found), found["limit"], _cursor(found.get("cursor")),
             {name: value for name, value in given.items() if name != "cursor"},

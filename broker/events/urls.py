@@ -25,7 +25,8 @@ _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".intranet")
 
 _UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE)
-_JWT = re.compile(r"eyJ[\w-]{4,}\.[\w-]{4,}", re.ASCII)
+# Beginning at a boundary keeps the search linear in a text that repeats its start.
+_JWT = re.compile(r"(?<![\w-])eyJ[\w-]{4,}\.[\w-]{4,}", re.ASCII)
 _EMAIL = re.compile(r"[^\s/@]@[^\s/@.]+\.[^\s/@]")
 _RUN = re.compile(r"[A-Za-z0-9]{20,}")
 # Base64url holds "-" and "_"; ordinary words joined by them must not look like a token, hence the second look at each part.
@@ -83,6 +84,8 @@ def public_host(host: str) -> bool:
     return not host.endswith(_PRIVATE_SUFFIXES)
 
 
+# One visit asks for its site, address, search and product in turn; a few places suffice.
+@lru_cache(maxsize=64)
 def parse(url: str) -> Parts | None:
     """Take an http(s) address of the public web apart as browsers do (WHATWG URL); None for everything else.
 

@@ -69,7 +69,8 @@ def _change(
     values: dict[str, Any] = {"status": status, "reason": reason, **({"ended_at": now} if ending else {})}
     with broker.reading() as tx:
         grant = queries.one(tx, ring, grant_id)
-    entry = ledger.Entry(act, now, by=by or ledger.PERSON, grant=grant.id, reasons=(reason,) if reason else (), about={"client": grant.client_id})
+    about = {"client": grant.client_id, **({"vendor": grant.vendor_id} if grant.vendor_id else {})}
+    entry = ledger.Entry(act, now, by=by or ledger.PERSON, grant=grant.id, reasons=(reason,) if reason else (), about=about)
 
     def job(tx: Connection) -> bool:
         try:
@@ -105,7 +106,7 @@ def resume(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:
 def pause_all(broker: Broker, person_id: bytes) -> int:
     """Pause every active grant of the person in one go; returns how many."""
     with broker.reading() as tx:
-        active = [grant.grant_id for grant in queries.every(tx, broker.keyring(person_id)) if grant.status == "active"]
+        active = [grant.grant_id for grant in queries.every(tx, broker.keyring(person_id)) if grant.state(broker.now()) == "active"]
     return sum(pause(broker, person_id, grant_id) for grant_id in active)
 
 

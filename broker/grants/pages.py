@@ -1,7 +1,145 @@
-"""Pages of this capability."""
+"""The pages of grants: all of them, one of them, and the acts that pause, resume and end them."""
 
-from typing import Final
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Final
 
-from flask import Blueprint
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from sqlalchemy import Connection
+from werkzeug.wrappers import Response
 
-pages: Final = Blueprint("grants_pages", __name__)
+from broker import current
+from broker.grants import actions, queries, sentences
+from broker.grants.queries import Grant, Use
+from broker.ledger import queries as ledger
+from broker.ledger import sentences as said
+from broker.rows import many
+from broker.session import own_path, person, signed_in
+
+pages: Final = Blueprint("grants", __name__)
+PAGE: Final = 50
+ENTRIES: Final = 20
+STATES: Final = {"live": ("active",), "paused": ("paused",), "ended": ("revoked", "expired")}
+_UNUSED: Final = Use(None, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A grant in a list: with its state in words, what it lets do in one sentence, and its use this month."""
+
+    grant: Grant
+    word: str
+    tone: str
+    sentence: str
+    use: Use
+
+
+def shown(tx: Connection, found: list[Grant], now: dt.datetime) -> list[Shown]:
+    """Grants of one person as lists show them."""
+    use = queries.use_since(tx, found[0].person_id, now.date().replace(day=1)) if found else {}
+    return [Shown(grant, *sentences.state(grant, now), sentences.in_short(grant), use.get(grant.grant_id, _UNUSED)) for grant in found]
+
+
+def _matching(found: list[Grant], state: str, domain: str, now: dt.datetime) -> list[Grant]:
+    wanted = STATES.get(state)
+    return [grant for grant in found if (wanted is None or grant.state(now) in wanted) and domain in grant.name.lower()]
+
+
+@pages.get("/grants")
+@signed_in
+def index() -> Any:
+    """All grants, newest first: live, paused and ended."""
+    broker, who = current.broker(), person()
+    state, search, below = request.args.get("state", ""), request.args.get("search", "").strip(), request.args.get("below", "")
+    now = broker.now()
+    with broker.reading() as tx:
+        every = queries.every(tx, who.ring)
+        found = _matching(every, state, search.lower(), now)
+        start = next((place for place, grant in enumerate(found, 1) if grant.id == below), 0)
+        lines = shown(tx, found[start : start + PAGE], now)
+    more = url_for("grants.index", state=state or None, search=search or None, below=lines[-1].grant.id) if len(found) > start + PAGE else ""
+    live = sum(grant.state(now) == "active" for grant in every)
+    return render_template("grants/list.html", lines=lines, any=bool(every), live=live, state=state, search=search, more=more, first=bool(start), now=now)
+
+
+@pages.get("/grants/<grant_id>")
+@signed_in
+def show(grant_id: str) -> Any:
+    """One grant: what it lets the other side do, how to stop it, and what was done under it."""
+    broker, who = current.broker(), person()
+    now = broker.now()
+    with broker.reading() as tx:
+        grant = queries.one(tx, who.ring, queries.to_bytes(grant_id))
+        use = queries.use_since(tx, who.person_id, now.date().replace(day=1)).get(grant.grant_id, _UNUSED)
+        entries = ledger.page(tx, who.ring, ledger.Wanted(grant=grant.id), limit=ENTRIES)
+        act = "upload" if grant.collects else "read"
+        last = ledger.page(tx, who.ring, ledger.Wanted(grant=grant.id, act=act, outcome="permitted"), limit=1).entries
+    word, tone = sentences.state(grant, now)
+    names = {grant.client_id: grant.name}
+    lines = [(entry, said.moment(entry), said.sentence(entry, names)) for entry in entries.entries]
+    return render_template(
+        "grants/grant.html", grant=grant, word=word, tone=tone, use=use, lines=lines, more=entries.older is not None, now=now, words=sentences,
+        last=said.moment(last[0]) if last else None, delete_by=sentences.delete_by(grant, use.last), about=_about(grant),
+    )  # fmt: skip
+
+
+def _about(grant: Grant) -> dict[str, Any]:
+    """What the page says of a grant whatever its state."""
+    return {
+        "parts": sentences.parts(grant),
+        "purposes": sentences.purposes(grant),
+        "recipients": sentences.recipients(grant),
+        "window": sentences.windows(grant),
+        "narrowed": sentences.narrowed(grant),
+        "moved": sentences.moved(grant),
+        "left": sentences.left(grant),
+    }
+
+
+def _changed(grant_id: str) -> tuple[bytes, Grant]:
+    raw = queries.to_bytes(grant_id)
+    with current.broker().reading() as tx:
+        return raw, queries.one(tx, person().ring, raw)
+
+
+def _back(grant_id: str) -> Response:
+    return redirect(url_for("grants.show", grant_id=grant_id), 303)
+
+
+@pages.post("/grants/<grant_id>/revoke")
+@signed_in
+def revoke(grant_id: str) -> Any:
+    """End a grant at once; asks nothing."""
+    raw, grant = _changed(grant_id)
+    if actions.revoke(current.broker(), person().person_id, raw):
+        flash(f"{grant.name} can {'add' if grant.collects else 'read'} nothing more.", "good")
+    return _back(grant_id)
+
+
+@pages.post("/grants/<grant_id>/pause")
+@signed_in
+def pause(grant_id: str) -> Any:
+    """Stop a grant until its person resumes it."""
+    raw, grant = _changed(grant_id)
+    if actions.pause(current.broker(), person().person_id, raw):
+        flash(f"Paused. {grant.name} can {'add' if grant.collects else 'read'} nothing until you resume it.", "good")
+    return _back(grant_id)
+
+
+@pages.post("/grants/<grant_id>/resume")
+@signed_in
+def resume(grant_id: str) -> Any:
+    """Let a paused grant be used again."""
+    raw, grant = _changed(grant_id)
+    if actions.resume(current.broker(), person().person_id, raw):
+        flash(f"Resumed. {grant.name} may {'add' if grant.collects else 'read'} again, as this page says.", "good")
+    return _back(grant_id)
+
+
+@pages.post("/grants/pause-all")
+@signed_in
+def pause_all() -> Any:
+    """Pause every live grant in one go."""
+    number = actions.pause_all(current.broker(), person().person_id)
+    flash(f"{many(number, 'grant')} paused. Nothing more is read or added until you resume." if number else "No grant was live, so nothing was paused.", "good")
+    return redirect(own_path(request.form.get("next", "/grants")), 303)

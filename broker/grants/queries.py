@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Executable, Row, Select, func, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from broker.db import upsert
 from broker.errors import NotFound
 from broker.grants.models import grants, use
+from broker.ledger.actions import Check
 from broker.vault.envelope import Place
 from broker.vault.keys import Keyring
 from policies.clauses import Clause
@@ -41,6 +42,26 @@ class Grant:
     def id(self) -> str:
         """The grant's id as text."""
         return to_text(self.grant_id)
+
+    @property
+    def domain(self) -> str:
+        """The vendor's verified domain; empty for the person's own extension."""
+        return str(self.details["client"]["domain"])
+
+    @property
+    def vendor_id(self) -> str:
+        """The vendor's id; empty for the person's own extension."""
+        return str(self.details["client"]["vendor"])
+
+    @property
+    def name(self) -> str:
+        """How sentences call the other side."""
+        return self.domain or "Your extension"
+
+    @property
+    def collects(self) -> bool:
+        """Whether it only adds events, and shows nobody any."""
+        return all(clause.action == "write" for clause in self.clauses)
 
     def state(self, now: dt.datetime) -> str:
         """active, paused, revoked or expired, as of `now`."""
@@ -103,32 +124,50 @@ def one(tx: Connection, ring: Keyring, grant_id: bytes) -> Grant:
     return _grant(ring, row)
 
 
+def ids(tx: Connection, person_id: bytes) -> set[str]:
+    """The ids of all the person's grants as text, without opening any."""
+    return {to_text(each) for each in tx.execute(select(grants.c.grant_id).where(grants.c.person_id == person_id)).scalars()}
+
+
 def is_live(tx: Connection, person_id: bytes, grant_id: bytes) -> bool:
     """Whether the grant exists and has not ended."""
     wanted = select(grants.c.status).where(grants.c.person_id == person_id, grants.c.grant_id == grant_id)
     return tx.execute(wanted).scalar() in LIVE
 
 
-def still_live(person_id: bytes, grant_id: bytes, version: int, now: dt.datetime) -> Executable:
+_STILL_LIVE: Final = select(grants.c.version).where(
+    grants.c.person_id == bindparam("person"), grants.c.grant_id == bindparam("grant"), grants.c.version == bindparam("at_version"),
+    grants.c.status == "active", grants.c.expires_at > bindparam("now"),
+)  # fmt: skip
+
+
+def still_live(person_id: bytes, grant_id: bytes, version: int, now: dt.datetime) -> Check:
     """Finds a row only while the grant is as it was when the decision was made."""
-    return select(grants.c.version).where(
-        grants.c.person_id == person_id, grants.c.grant_id == grant_id, grants.c.version == version, grants.c.status == "active", grants.c.expires_at > now
-    )
+    return _STILL_LIVE, {"person": person_id, "grant": grant_id, "at_version": version, "now": now}
+
+
+_USED: Final = select(use.c.reads, use.c.rows).where(
+    use.c.person_id == bindparam("person"), use.c.grant_id == bindparam("grant"), use.c.clause == bindparam("of_clause"), use.c.day == bindparam("on_day")
+)
 
 
 def used_today(tx: Connection, person_id: bytes, grant_id: bytes, clause: str, day: dt.date) -> tuple[int, int]:
     """(reads, rows) of one clause on one UTC day."""
-    row = tx.execute(
-        select(use.c.reads, use.c.rows).where(use.c.person_id == person_id, use.c.grant_id == grant_id, use.c.clause == clause, use.c.day == day)
-    ).first()
+    row = tx.execute(_USED, {"person": person_id, "grant": grant_id, "of_clause": clause, "on_day": day}).first()
     return (row.reads, row.rows) if row else (0, 0)
 
 
-def count_use(person_id: bytes, grant_id: bytes, clause: str, day: dt.date, *, rows: int, most_reads: int, most_rows: int) -> Executable:
+_COUNT: Final = upsert(use).on_conflict_do_update(
+    index_elements=list(use.primary_key.columns),
+    set_={"reads": use.c.reads + 1, "rows": use.c.rows + bindparam("more")},
+    where=(use.c.reads + 1 <= bindparam("most_reads")) & (use.c.rows + bindparam("more") <= bindparam("most_rows")),
+)
+
+
+def count_use(person_id: bytes, grant_id: bytes, clause: str, day: dt.date, *, rows: int, most_reads: int, most_rows: int) -> Check:
     """Counts one read of `rows` rows; touches no row where that would pass the clause's rate."""
-    first = upsert(use).values(person_id=person_id, grant_id=grant_id, clause=clause, day=day, reads=1, rows=rows)
-    within = (use.c.reads + 1 <= most_reads) & (use.c.rows + rows <= most_rows)
-    return first.on_conflict_do_update(index_elements=list(use.primary_key.columns), set_={"reads": use.c.reads + 1, "rows": use.c.rows + rows}, where=within)
+    first = {"person_id": person_id, "grant_id": grant_id, "clause": clause, "day": day, "reads": 1, "rows": rows}
+    return _COUNT, {**first, "more": rows, "most_reads": most_reads, "most_rows": most_rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +204,7 @@ def expired(tx: Connection, now: dt.datetime) -> list[tuple[bytes, bytes]]:
     return [(row.person_id, row.grant_id) for row in tx.execute(wanted)]
 
 
-def changing(person_id: bytes, grant_id: bytes, from_status: tuple[str, ...], **values: Any) -> Executable:
+def changing(person_id: bytes, grant_id: bytes, from_status: tuple[str, ...], **values: Any) -> Check:
     """The statement that changes a grant's row and raises its version, if it is still in one of `from_status`."""
     wanted = (grants.c.person_id == person_id) & (grants.c.grant_id == grant_id) & grants.c.status.in_(from_status)
-    return update(grants).where(wanted).values(version=grants.c.version + 1, **values)
+    return update(grants).where(wanted).values(version=grants.c.version + 1, **values), {}

@@ -1,7 +1,39 @@
-"""Pages of this capability."""
+"""The home page: what waits for an answer, who may read, and this month in figures."""
 
-from typing import Final
+from typing import Any, Final
 
-from flask import Blueprint
+from flask import Blueprint, render_template
 
-pages: Final = Blueprint("home_pages", __name__)
+from broker import current
+from broker.events import queries as events
+from broker.grants import queries as grants
+from broker.grants import sentences
+from broker.oauth import queries as oauth
+from broker.rows import NOUNS
+from broker.session import person, signed_in
+from broker.vendors import queries as vendors
+
+pages: Final = Blueprint("home", __name__)
+SHOWN: Final = 10
+
+
+@pages.get("/")
+@signed_in
+def index() -> Any:
+    """What waits, who may read, and what came in this month."""
+    broker, who = current.broker(), person()
+    now = broker.now()
+    first = now.date().replace(day=1)
+    with broker.reading() as tx:
+        waiting = [(opened, vendors.client(tx, opened.client_id)) for opened in oauth.waiting(tx, who.person_id, now)]
+        live = [grant for grant in grants.every(tx, who.ring) if grant.state(now) in grants.LIVE]
+        use = grants.use_since(tx, who.person_id, first)
+        month = events.totals(tx, who.person_id, first)
+        empty = not month and not events.totals(tx, who.person_id)
+    figures = [(NOUNS[kind][number != 1], number) for kind in NOUNS if (number := month.get(kind, 0))]
+    reads = sum(each.reads for each in use.values())
+    lines = [(grant, *sentences.state(grant, now), sentences.in_short(grant), use.get(grant.grant_id)) for grant in live[:SHOWN]]
+    return render_template(
+        "home/index.html", waiting=waiting, lines=lines, live=len(live), active=any(grant.status == "active" for grant in live), figures=figures,
+        reads=reads, month=first, empty=empty, now=now,
+    )  # fmt: skip

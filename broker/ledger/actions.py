@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import rfc8785
-from sqlalchemy import Connection, Executable, insert, select, update
+from sqlalchemy import Connection, Executable, bindparam, insert, select, update
 
 from broker.ledger import models, proofs
 from broker.ledger.proofs import b64, place
@@ -25,9 +25,16 @@ ACTS: Final = frozenset(
 )
 REPEATS_SECONDS: Final = 60.0
 PERSON: Final[dict[str, str]] = {"role": "person"}
-_HEAD: Final = select(models.heads.c.log_id, models.heads.c.size, models.heads.c.root, models.heads.c.frontier)
+_HEAD: Final = select(models.heads.c.log_id, models.heads.c.size, models.heads.c.root, models.heads.c.frontier).where(
+    models.heads.c.person_id == bindparam("person")
+)
+_GROW: Final = update(models.heads).where(models.heads.c.person_id == bindparam("person"), models.heads.c.log_id == bindparam("log"))
 _INSERT: Final = insert(models.entries)
 _INSERT_ROWS: Final = insert(models.rows)
+
+
+# A statement with its parameters that must find or touch a row, run in the transaction that appends an entry.
+Check = tuple[Executable, dict[str, Any]]
 
 
 class GuardFailed(Exception):  # noqa: N818 - not an error of the ledger: the act it would record is no longer allowed.
@@ -65,7 +72,7 @@ def open_log(tx: Connection, person_id: bytes) -> None:
     tx.execute(insert(models.heads).values(person_id=person_id, log_id=os.urandom(16), size=0, root=proofs.EMPTY_ROOT, frontier=b""))
 
 
-def append(tx: Connection, ring: Keyring, key: OpenKey, entry: Entry, guard: Iterable[Executable] = ()) -> int:
+def append(tx: Connection, ring: Keyring, key: OpenKey, entry: Entry, guard: Iterable[Check] = ()) -> int:
     """Append `entry` to the person's log inside the caller's transaction and return its seq.
 
     The head is read first, so that acts on one log stand in line. Each statement of `guard` must then touch or find a row, else
@@ -73,9 +80,9 @@ def append(tx: Connection, ring: Keyring, key: OpenKey, entry: Entry, guard: Ite
     """
     if entry.act not in ACTS:
         raise ValueError(f"No such act: {entry.act}")
-    head = tx.execute(_HEAD.where(models.heads.c.person_id == ring.person_id)).one()
-    for statement in guard:
-        found = tx.execute(statement)
+    head = tx.execute(_HEAD, {"person": ring.person_id}).one()
+    for statement, parameters in guard:
+        found = tx.execute(statement, parameters)
         if not (found.first() is not None if found.returns_rows else found.rowcount):
             raise GuardFailed
     salt = os.urandom(32)
@@ -88,11 +95,8 @@ def append(tx: Connection, ring: Keyring, key: OpenKey, entry: Entry, guard: Ite
     tx.execute(_INSERT, {**where, "day": entry.at.date(), "leaf_hash": leaf, "grant_tag": tag, "body": sealed})
     if entry.sent:
         tx.execute(_INSERT_ROWS, {**where, "body": key.seal(place(ring.person_id, "ledger_rows", head.log_id, head.size), "\n".join(entry.sent).encode())})
-    tx.execute(
-        update(models.heads)
-        .where(models.heads.c.person_id == ring.person_id, models.heads.c.log_id == head.log_id)
-        .values(size=head.size + 1, root=proofs.root(frontier), frontier=frontier)
-    )
+    grown = {"size": head.size + 1, "root": proofs.root(frontier), "frontier": frontier}
+    tx.execute(_GROW, {"person": ring.person_id, "log": head.log_id, **grown})
     return int(head.size)
 
 

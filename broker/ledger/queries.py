@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
-from broker.errors import Unsealable
+from broker.errors import NotFound, Unsealable
 from broker.ledger import models, proofs
 from broker.ledger.proofs import b64, place
 from broker.vault.keys import Keyring
@@ -24,24 +24,54 @@ class Page:
     older: int | None
 
 
-def page(tx: Connection, ring: Keyring, *, below: int | None = None, act: str = "", vendor: str = "", grant: str = "") -> Page:
-    """Up to 50 entries that match; sealed members are matched by opening at most the next 2,000 entries."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a list of entries is filtered by; empty means any. `vendor` is a vendor's id, `grant` a grant's id as text."""
+
+    act: str = ""
+    vendor: str = ""
+    outcome: str = ""
+    grant: str = ""
+
+    def holds(self, entry: dict[str, Any]) -> bool:
+        """Judge the members that lie sealed."""
+        vendor = entry["by"].get("vendor", entry.get("vendor"))
+        return self.act in {"", entry["act"]} and self.vendor in {"", vendor} and self.outcome in {"", entry["outcome"]}
+
+
+EVERYTHING: Final = Wanted()
+
+
+def page(tx: Connection, ring: Keyring, wanted: Wanted = EVERYTHING, *, below: int | None = None, limit: int = PAGE) -> Page:
+    """Up to `limit` entries that match; sealed members are matched by opening at most the next 2,000 entries."""
     table = models.entries
-    wanted = select(table.c.log_id, table.c.seq, table.c.body).where(table.c.person_id == ring.person_id)
+    mine = select(table.c.log_id, table.c.seq, table.c.body).where(table.c.person_id == ring.person_id)
     if below is not None:
-        wanted = wanted.where(table.c.seq < below)
-    if grant:
-        wanted = wanted.where(table.c.grant_tag == ring.tag("", "ledger_entries", "grant")(grant))
+        mine = mine.where(table.c.seq < below)
+    if wanted.grant:
+        mine = mine.where(table.c.grant_tag == ring.tag("", "ledger_entries", "grant")(wanted.grant))
     found: list[dict[str, Any]] = []
-    last = None
-    for count, row in enumerate(tx.execute(wanted.order_by(table.c.log_id, table.c.seq.desc()).limit(SCAN)), 1):
-        last = row.seq
-        entry = orjson.loads(ring.unseal(place(ring.person_id, "ledger_entries", row.log_id, row.seq), row.body))
-        if (not act or entry["act"] == act) and (not vendor or entry["by"].get("vendor", entry.get("vendor")) == vendor):
+    for count, row in enumerate(tx.execute(mine.order_by(table.c.log_id, table.c.seq.desc()).limit(SCAN)), 1):
+        entry = _opened(ring, row)
+        if wanted.holds(entry):
             found.append(entry)
-        if len(found) == PAGE or count == SCAN:
-            return Page(found, last or None)
+        if len(found) == limit or count == SCAN:
+            return Page(found, row.seq or None)
     return Page(found, None)
+
+
+def _opened(ring: Keyring, row: Row[Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = orjson.loads(ring.unseal(place(ring.person_id, "ledger_entries", row.log_id, row.seq), row.body))
+    return entry
+
+
+def one(tx: Connection, ring: Keyring, seq: int) -> dict[str, Any]:
+    """One entry of this person's log, whole; `NotFound` where there is none."""
+    table = models.entries
+    row = tx.execute(select(table.c.log_id, table.c.seq, table.c.body).where(table.c.person_id == ring.person_id, table.c.seq == seq)).first()
+    if row is None:
+        raise NotFound
+    return _opened(ring, row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from policies.clauses import Clause
 from policies.documents import Malformed
 from policies.negotiate import Proposal
 from policies.requests import Item
-from policies.times import read_duration
+from policies.times import read_duration, write_duration
 from policies.vocabulary import FIELDS, KINDS, SENSITIVE_CLASSES, SITE_CLASSES
 
 DEPTHS: Final = ("P7D", "P30D", "P90D", "P180D", "P365D")
@@ -59,7 +59,7 @@ def controls(number: int, proposed: Clause, chosen: Clause) -> dict[str, Any]:
         (field_name, FIELDS[field_name].noun, _levels(field_name, level), chosen.slice.fields.get(field_name, "hidden"))
         for field_name, level in part.fields.items()
     ]
-    depths = [each for each in DEPTHS if ages is None or read_duration(each, "") < ages]
+    depths = [each for each in DEPTHS if ages is None or read_duration(each, "") < ages] if proposed.action == "read" else []
     reads = [each for each in READS if each < proposed.rate.get("reads", 0)]
     return {
         "kinds": [(kind, KINDS[kind].label) for kind in KINDS if kind in part.kinds] if len(part.kinds) > 1 else [],
@@ -67,6 +67,7 @@ def controls(number: int, proposed: Clause, chosen: Clause) -> dict[str, Any]:
         "sensitive": sorted(part.sensitive),
         "fields": fields,
         "depths": [(each, f"the last {read_duration(each, '') // 24} days") for each in depths],
+        "depth": write_duration(chosen.slice.window.max_age) if chosen.slice.window.max_age else "",
         "reads": reads,
         "names": {control: name(number, control) for control in ("give", "without", "without_class", "sensitive", "field", "max_age", "reads", "sites")},
     }

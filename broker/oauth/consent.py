@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 from werkzeug.datastructures import MultiDict
 
-from broker.errors import NotFound
+from broker.errors import NotFound, TermsChanged
 from broker.events import queries as event_queries
 from broker.grants import queries as grant_queries
 from broker.oauth import actions, choices, queries
@@ -73,7 +73,10 @@ def collection() -> Proposal:
 
 
 def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, str] | None = None) -> Consent:
-    """The request with the choices of `form`; `NotFound` if it is not this person's. Refuses forms like `choices.read`."""
+    """The request with the choices of `form`; `NotFound` if it is not this person's, `TermsChanged` if `form` was made for another proposal.
+
+    Refuses forms like `choices.read`.
+    """
     with broker.reading() as tx:
         opened = queries.opened(tx, ring.person_id, request_id)
         pushed = queries.pushed(broker, tx, opened.hash) if opened else None
@@ -91,6 +94,8 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
     now = broker.now()
     clauses = tuple(clause for clause in proposal.clauses if not clause.validity.starting(now).is_empty())
     digest = actions.digest_of([version, proposal.to_json()])
+    if form is not None and form.get("digest") != digest:
+        raise TermsChanged
     made = Consent(opened, pushed, client, terms, version, proposal, earlier, digest, choices.read(proposal, clauses, form))
     _explain(made, now)
     return made

@@ -125,6 +125,8 @@ def preview() -> Any:
     part = request.form.get("part", "") if request.headers.get("HX-Request") == "true" else ""
     try:
         return _page(_load(who, form.get("request", ""), form), block=part)
+    except errors.TermsChanged:
+        return _page(_load(who, form.get("request", ""), None), status=409, changed=True, block=part)
     except errors.Unprocessable as refused:
         return _page(_load(who, form.get("request", ""), None), _mistakes(refused), status=422, block=part)
 
@@ -141,10 +143,10 @@ def decide() -> Any:
         raise errors.BadRequest("This form has no answer. Go back and choose Give or Refuse.")
     try:
         made = _load(who, form.get("request", ""), form if answer == "give" else None)
+    except errors.TermsChanged:
+        return _page(_load(who, form.get("request", ""), None), status=409, changed=True)
     except errors.Unprocessable as refused:
         return _page(_load(who, form.get("request", ""), None), _mistakes(refused), status=422)
-    if answer == "give" and form.get("digest") != made.digest:
-        return _page(_load(who, form.get("request", ""), None), status=409, changed=True)
     if answer == "give" and made.given:
         return _give(broker, who, made)
     actions.refuse(broker, who.person_id, made.opened, _about(made))

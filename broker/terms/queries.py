@@ -1,7 +1,5 @@
 """Reading a person's terms."""
 
-from functools import lru_cache
-
 from sqlalchemy import Connection, select
 
 from broker.people.models import people
@@ -10,8 +8,6 @@ from broker.vault.envelope import Place
 from broker.vault.keys import Keyring
 from policies import documents
 from policies.terms import DEFAULT_TERMS, Terms
-
-PARSED = 1000
 
 
 def version(tx: Connection, person_id: bytes) -> int:
@@ -28,10 +24,11 @@ def at(tx: Connection, ring: Keyring, number: int) -> Terms:
     """The terms as version `number` had them."""
     if number == 0:
         return DEFAULT_TERMS
+    # A version never changes, so it is opened once for as long as the keys are.
+    known: Terms | None = ring.remembered.get(("terms", number))
+    if known is not None:
+        return known
     body = tx.execute(select(versions.c.body).where(versions.c.person_id == ring.person_id, versions.c.version == number)).scalar_one()
-    return _parsed(ring.unseal(Place(ring.person_id, "terms_versions").at(number), body))
-
-
-@lru_cache(maxsize=PARSED)
-def _parsed(body: bytes) -> Terms:
-    return Terms.parse(documents.load(body))
+    terms = Terms.parse(documents.load(ring.unseal(Place(ring.person_id, "terms_versions").at(number), body)))
+    ring.remembered["terms", number] = terms
+    return terms

@@ -6,7 +6,7 @@ format, person, table, row, column and key id, each with its length, so that a v
 
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -36,6 +36,9 @@ def parts(values: Iterable[bytes | str | int]) -> bytes:
     return bytes(joined)
 
 
+_FORMATS: Final = {alg: parts((bytes((FORMAT, alg)),)) for alg in (ROWS, WRAPS, TO_PUBLIC_KEY)}
+
+
 class Place:
     """Where sealed values of one person, table and column live; `at(*row)` names one row by its remaining key parts."""
 
@@ -49,9 +52,19 @@ class Place:
         """The place's bytes for one row."""
         return self._head + parts((parts(row),)) + self._column
 
+    def under(self, *row: bytes | str | int, last: int) -> Callable[[bytes], bytes]:
+        """The same for many rows whose keys differ only in their last part, of `last` bytes each: on the reading path this counts."""
+        known = parts(row) + _LENGTH(last)
+        head, column = self._head + _LENGTH(len(known) + last) + known, self._column
+
+        def at(part: bytes) -> bytes:
+            return head + part + column
+
+        return at
+
 
 def _associated(alg: int, place: bytes, key_id: bytes) -> bytes:
-    return parts((bytes((FORMAT, alg)),)) + place + parts((key_id,))
+    return _FORMATS[alg] + place + _LENGTH(len(key_id)) + key_id
 
 
 class OpenKey:

@@ -4,6 +4,7 @@ Keys are random and wrapped, not derived, so that a parent can change without to
 before the first row is sealed under it. Destroying a data key is deletion.
 """
 
+import hmac
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, Row, Select, select, update
 from broker.db import Store
 from broker.errors import Sealed, Unsealable
 from broker.vault import derive, slots
-from broker.vault.envelope import WRAPS, OpenKey, Place, key_id_of, new_key_pair, seal_to, unseal_with
+from broker.vault.envelope import HEADER_BYTES, WRAPS, OpenKey, Place, key_id_of, new_key_pair, seal_to, unseal_with
 from broker.vault.models import epochs, host_keys, person_keys, person_wraps
 
 KEYRING_SECONDS: Final = 300.0
@@ -56,6 +57,8 @@ class Keyring:
         self._ledger_private = self._parent.unseal(self._place(rows["ledger"]), rows["ledger"].wrapped)
         self._ledger_id: bytes = rows["ledger"].key_id
         self._ledger_public: bytes = rows["ledger"].public
+        # What was made from this person's keys and dies with them, such as statements that hold their blind tags.
+        self.remembered: dict[object, Any] = {}
         self.tag: Callable[[str, str, str], Callable[[str | bytes], bytes]] = lru_cache(maxsize=256)(self._tag)
 
     def _place(self, row: Row[Any]) -> bytes:
@@ -70,9 +73,14 @@ class Keyring:
     def _tag(self, kind: str, table: str, column: str) -> Callable[[str | bytes], bytes]:
         return derive.tagger(self._index, "blind", kind, table, column)
 
-    def alias_key(self, grant_id: bytes, clause_id: str) -> Callable[[str | bytes], bytes]:
-        """What turns ids into row ids and aliases for one clause of one grant: HMAC-SHA-256 cut to 128 bits, unlinkable between clauses."""
-        return derive.tagger(self._index, "alias", grant_id, clause_id)
+    def alias(self, grant_id: bytes, clause_id: str) -> Callable[[str], str]:
+        """What turns ids into row ids and aliases for one clause of one grant: HMAC-SHA-256 cut to 128 bits, as hex; unlinkable between clauses."""
+        key = derive.subkey(self._index, "alias", grant_id, clause_id)
+
+        def alias(value: str) -> str:
+            return hmac.digest(key, value.encode(), "sha256").hex()[:32]
+
+        return alias
 
     def pairwise(self, vendor_id: str) -> bytes:
         """The id under which one vendor knows this person, 16 bytes."""
@@ -127,8 +135,7 @@ class Keyring:
 
     def unseal(self, place: bytes, envelope: bytes) -> bytes:
         """The plaintext of one of this person's values; `Unsealable` if it was moved, altered, or its key is destroyed."""
-        key_id = key_id_of(envelope)
-        key = self._by_id.get(key_id) or self._load(key_id)
+        key = self._by_id.get(envelope[2:HEADER_BYTES]) or self._load(key_id_of(envelope))
         return key.unseal(place, envelope)
 
     def _load(self, key_id: bytes) -> OpenKey:

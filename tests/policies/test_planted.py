@@ -1,18 +1,17 @@
 """Each property can fail: a defect is planted, and the property's check must find it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import Phase, find, settings
+from hypothesis.errors import NoSuchExample
 
-from policies import clauses, decide, negotiate, precision, purposes, slices, terms, windows
+from policies import decide, negotiate, precision, purposes, slices, windows
 from policies.clauses import Clause
 from policies.negotiate import Proposal
 from policies.requests import Request
-from policies.slices import Slice
 from policies.terms import Terms
 from tests.policies.properties import WORLDS, holds
 
@@ -36,8 +35,7 @@ def is_found(name: str) -> bool:
 
     try:
         find(strategy, fails, settings=settings(max_examples=2000, phases=[Phase.generate], deadline=None, database=None))
-    except Exception as error:  # noqa: BLE001 - hypothesis keeps the class of "nothing found" to itself.
-        assert type(error).__name__ in ("NoSuchExample", "Unsatisfiable"), error
+    except NoSuchExample:
         return False
     return True
 
@@ -48,7 +46,12 @@ def changed(patch: Patch, where: Any, name: str, make: Callable[[Any], Any]) -> 
 
 def forget_the_rules_fields(patch: Patch) -> None:
     """P1: the vendor gets the field levels it asked for."""
-    changed(patch, negotiate, "_within", lambda within: lambda item, *rest: replace(found := within(item, *rest), slice=replace(found.slice, fields=item.clause.slice.fields)))
+    changed(
+        patch,
+        negotiate,
+        "_within",
+        lambda within: lambda item, *rest: replace(found := within(item, *rest), slice=replace(found.slice, fields=item.clause.slice.fields)),
+    )
 
 
 def shorten_each_time(patch: Patch) -> None:
@@ -67,12 +70,12 @@ def let_a_deny_lift_another(patch: Patch) -> None:
 
 def let_the_first_rule_win(patch: Patch) -> None:
     """P4: rules are taken in the order they were written."""
-    patch.setattr(negotiate, "sorted", lambda found, key: list(found), raising=False)
+    patch.setattr(negotiate, "sorted", lambda found, **_: list(found), raising=False)
 
 
 def forget_the_end(patch: Patch) -> None:
     """P5: a clause that is over stays in the grant."""
-    changed(patch, decide, "_clause", lambda _: lambda grant, asked, now: grant.clauses[0])
+    changed(patch, decide, "_clause", lambda _: lambda grant, *_rest: grant.clauses[0])
     patch.setattr(decide, "CHECKS", tuple(row for row in decide.CHECKS if row[1] != "not-yet"))
 
 
@@ -92,7 +95,7 @@ def leave_edges_sharp(patch: Patch) -> None:
     changed(patch, windows, "next_period", lambda _: lambda at, _level: at)
 
 
-def use_weeks_for_months(patch: Patch) -> None:
+def shift_the_buckets(patch: Patch) -> None:
     """P8: a bucket of 5 is shifted by 1, so that it crosses those of 10."""
     crooked = {**precision._COARSE, ("money", "bucket:5"): lambda money: {"currency": money["currency"], "amount_minor": precision._least(money) + 900}}
     patch.setattr(precision, "_COARSE", crooked)
@@ -119,7 +122,7 @@ def cover_by_any_parent(patch: Patch) -> None:
 
 def widen_where_rules_are_few(patch: Patch) -> None:
     """P16: a single rule is read generously."""
-    changed(patch, negotiate, "fold", lambda fold: lambda clause, deny: clause)
+    changed(patch, negotiate, "fold", lambda _: lambda clause, _deny: clause)
     changed(
         patch,
         negotiate,
@@ -149,7 +152,7 @@ PLANTED = {
     "P5": forget_the_end,
     "P6": allow_without_a_rule,
     "P7": leave_edges_sharp,
-    "P8": use_weeks_for_months,
+    "P8": shift_the_buckets,
     "P9": unite_sites,
     "P10": keep_quiet,
     "P12": cover_by_any_parent,

@@ -95,7 +95,16 @@ def events(draw: Any) -> dict[str, Any]:
     host, domain, site_class = draw(_few(PLACES))
     own = {name: VALUES[name] for name, about in FIELDS.items() if kind in about.kinds and not about.item and name in VALUES}
     event: dict[str, Any] = draw(partly({"time": times}, own))
-    event |= {"id": f"id-{draw(st.integers(0, 99)):02}", "kind": kind, "site": host, "host": host, "domain": domain, "class": site_class, "visit": "v", "offset": 60}
+    event |= {
+        "id": f"id-{draw(st.integers(0, 99)):02}",
+        "kind": kind,
+        "site": host,
+        "host": host,
+        "domain": domain,
+        "class": site_class,
+        "visit": "v",
+        "offset": 60,
+    }
     if KINDS[kind].actions:
         event["action"] = draw(_few(KINDS[kind].actions))
     if kind in FIELDS["referrer"].kinds and draw(st.booleans()):
@@ -178,7 +187,9 @@ duties = partly(
         "storage": _few((["EEA"], ["EEA", "US"], ["*"])),
     },
 )
-validities = partly({}, {"from": _few(("2026-12-10T00:00:00Z",)), "until": _few(("2027-02-01T00:00:00Z", "2027-12-01T00:00:00Z")), "max": _few(("P30D", "P180D"))})
+validities = partly(
+    {}, {"from": _few(("2026-12-10T00:00:00Z",)), "until": _few(("2027-02-01T00:00:00Z", "2027-12-01T00:00:00Z")), "max": _few(("P30D", "P180D"))}
+)
 rates = partly({}, {"reads": _few(("1/P1D", "24/P1D")), "rows": _few(("100/P1D", "900/P1D"))})
 _DIMENSIONS = {
     "sites": st.one_of(sites, st.just(["self"])),

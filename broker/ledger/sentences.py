@@ -1,0 +1,161 @@
+"""Entries of the ledger in plain words: who did what, under which grant, how much of it, and why not."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from broker.rows import many
+from policies import explain
+from policies.purposes import PURPOSES
+from policies.vocabulary import FIELDS, KINDS
+
+Entry = Mapping[str, Any]
+Names = Mapping[str, str]
+OWN: Final = "Your extension"
+ACTS: Final = {
+    "give": "Grants given", "narrow": "Grants narrowed", "pause": "Grants paused", "resume": "Grants resumed", "revoke": "Grants ended",
+    "expire": "Grants run out",
+    "refuse": "Requests refused", "read": "Reads", "upload": "Uploads by your extension", "import": "Imports", "forget": "Events forgotten",
+    "export": "Exports", "terms": "Terms changed", "sign_in": "Sign-ins", "factor": "Ways to sign in", "device": "Devices", "recovery": "Recovery codes",
+    "settings": "Settings", "key": "Keys made", "key_destroyed": "Keys destroyed", "restored": "Backups restored", "operator": "Acts of the operator",
+}  # fmt: skip
+"""Act -> its name in the filter."""
+OUTCOMES: Final = {"permitted": "Done", "denied": "Refused"}
+_ENDED: Final = {
+    "handed_back": "They handed it back.",
+    "code_replayed": "Its code was shown twice, so somebody else may have had it.",
+    "restored": "An older copy of your data had come back, in which it still lived.",
+    "over": "It reached its end date.",
+    "uncollected": "Nobody came to use it.",
+}
+_FACTORS: Final = {"password": "your password", "passkey": "a passkey", "totp": "a code from your app", "recovery": "a recovery code"}
+
+
+def moment(entry: Entry) -> dt.datetime:
+    """When it happened."""
+    return dt.datetime.fromisoformat(entry["at"])
+
+
+def other(entry: Entry, names: Names) -> str:
+    """The other side: a vendor's domain, or the person's own extension."""
+    vendor = entry["by"].get("vendor") or entry.get("vendor") or ""
+    client = entry["by"].get("id") or entry.get("client") or ""
+    return vendor.removeprefix("https://") or names.get(client) or (OWN if client == "extension" else client) or "A vendor"
+
+
+def _count(entry: Entry, noun: str = "event") -> str:
+    return many(entry["count"], noun) if "count" in entry else f"{noun}s"
+
+
+def kinds(entry: Entry) -> str:
+    """The kinds of events that an entry speaks of."""
+    labels = [about.label for kind, about in KINDS.items() if kind in entry.get("kinds", ())]
+    return ", ".join(labels[:-1]) + (" and " if labels[1:] else "") + (labels[-1] if labels else "your events")
+
+
+def why(entry: Entry) -> str:
+    """The purpose that was named, in words."""
+    named = PURPOSES.get(entry.get("purpose", ""))
+    return named.label if named else ""
+
+
+def _read(entry: Entry, who: str) -> str:
+    if entry["outcome"] == "denied":
+        return f"{who} wanted to read and got nothing."
+    purpose = f", to {why(entry)}" if entry.get("purpose") else ""
+    return f"{who} read {_count(entry, 'row')} of {kinds(entry)}{purpose}."
+
+
+def _upload(entry: Entry, who: str) -> str:
+    return f"{who} wanted to add events and could not." if entry["outcome"] == "denied" else f"{who} added {_count(entry)}."
+
+
+def _day(text: str) -> str:
+    day = dt.date.fromisoformat(text[:10])
+    return f"{day.day} {day:%b %Y}"
+
+
+def _give(entry: Entry, who: str) -> str:
+    writes = all(clause.get("action") == "write" for clause in entry.get("clauses", ())) and entry.get("clauses")
+    until = f" until {_day(entry['until'])}" if entry.get("until") else ""
+    what = "your extension add events" if writes else f"{who} see events of yours"
+    return f"You let {what}{until}."
+
+
+def _change(word: str) -> Callable[[Entry, str], str]:
+    def sentence(entry: Entry, who: str) -> str:
+        mine = "your extension" if who == OWN else who
+        doer = {"person": "You", "client": who, "broker": "The broker", "operator": "The operator"}.get(entry["by"]["role"], "The broker")
+        return f"{doer} {word} the grant of {mine}."
+
+    return sentence
+
+
+def _refuse(_entry: Entry, who: str) -> str:
+    return f"You refused what {'your extension' if who == OWN else who} asked."
+
+
+def _factor(entry: Entry, _who: str) -> str:
+    return f"A way to sign in was set: {_FACTORS.get(entry.get('factor', ''), 'another one')}."
+
+
+def _sign_in(entry: Entry, _who: str) -> str:
+    return f"You signed in with {_FACTORS.get(entry.get('factor', ''), 'another way')}."
+
+
+def _version(entry: Entry) -> str:
+    return f" (version {entry['version']})" if "version" in entry else ""
+
+
+def _fixed(text: str) -> Callable[[Entry, str], str]:
+    return lambda _entry, _who: text
+
+
+_SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
+    "give": _give,
+    "narrow": _change("narrowed"),
+    "pause": _change("paused"),
+    "resume": _change("resumed"),
+    "revoke": _change("ended"),
+    "expire": lambda _entry, who: f"The grant of {'your extension' if who == OWN else who} ran out.",
+    "refuse": _refuse,
+    "read": _read,
+    "upload": _upload,
+    "import": lambda entry, _who: f"You imported {_count(entry)}.",
+    "forget": lambda entry, _who: f"You forgot {_count(entry)}.",
+    "export": _fixed("You took a copy of your events out."),
+    "terms": lambda entry, _who: f"You changed your terms{_version(entry)}.",
+    "sign_in": _sign_in,
+    "factor": _factor,
+    "device": _fixed("Your devices changed."),
+    "recovery": _fixed("Your recovery codes changed."),
+    "settings": _fixed("You changed your settings."),
+    "key": _fixed("The broker made a new key for your events."),
+    "key_destroyed": _fixed("The broker destroyed a key, so what it closed can never be read again."),
+    "restored": _fixed("The broker was restored from a backup."),
+    "operator": _fixed("The operator did something to your account."),
+}
+
+
+def sentence(entry: Entry, names: Names) -> str:
+    """Who did what, in one sentence; `names` maps client ids to what they are called."""
+    made = _SENTENCES.get(entry["act"])
+    text = made(entry, other(entry, names)) if made else f"Something was done: {entry['act']}."
+    return f"{text[:-1]}, {entry['times']} times within a minute." if entry.get("times", 1) > 1 else text
+
+
+def reasons(entry: Entry) -> list[str]:
+    """Every reason, each as a sentence."""
+    return [explain.reason(slug) if slug in explain.REASONS else _ENDED.get(slug, f"{slug}.") for slug in entry["reasons"]]
+
+
+def fields(entry: Entry) -> str:
+    """The fields that were sent, and how precisely."""
+    given = entry.get("fields") or {}
+    return ", ".join(about.label(given[name]) for name, about in FIELDS.items() if name in given and given[name] in about.levels)
+
+
+def days(entry: Entry) -> str:
+    """The days of the oldest and newest row."""
+    first, last = (_day(entry[name]) if entry.get(name) else "" for name in ("from", "to"))
+    return first if first == last else f"{first} to {last}"
