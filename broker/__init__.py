@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from broker import documentation, headers, health, layout, problems, session
+from broker import cors, documentation, headers, health, layout, problems, session
 from broker.config import Settings, from_environment
 from broker.db import utcnow
 from broker.events.api import api as events_api
@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] 
     app.extensions["oauth"] = Server()
 
     # In this order: every answer gets its headers, every error its form, every request its gate.
+    cors.setup(app)
     headers.setup(app, settings)
     problems.setup(app)
     layout.setup(app, settings)

@@ -172,7 +172,7 @@ def client_add(broker: "Broker", file: Any) -> None:
     except Malformed as malformed:
         fail(f"This is not the JSON we take: {malformed.errors[0]['detail']}", 2)
     except ValidationError as wrong:
-        for each in pointers(wrong.normalized_messages()):
+        for each in pointers(wrong.messages_dict):
             click.echo(f"{each['pointer']}: {each['detail']}", err=True)
         fail("The client was not registered.", 2)
     else:
@@ -244,7 +244,8 @@ def verify(broker: "Broker", name: str | None, as_json: bool) -> None:  # noqa: 
     elif broken:
         click.echo(f"The ledger does not hold: {broken[0].problem}")
     else:
-        click.echo(f"The ledger holds: {entries} entr{'y' if entries == 1 else 'ies'} in {len(verdicts)} log{'' if len(verdicts) == 1 else 's'}, none altered, none missing.")
+        size = f"{entries} entr{'y' if entries == 1 else 'ies'} in {len(verdicts)} log{'' if len(verdicts) == 1 else 's'}"
+        click.echo(f"The ledger holds: {size}, none altered, none missing.")
     order = (15, 10, 12, 11, 13, 14)
     sys.exit(min((verdict.code for verdict in broken), key=order.index) if broken else 0)
 

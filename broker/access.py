@@ -127,5 +127,3 @@ def token(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return gate
 
     return wrap
-
-

@@ -19,7 +19,7 @@ def _setting(default: Any, sentence: str) -> Any:
     return field(default=default, metadata={"sentence": sentence})
 
 
-class WrongSetting(Exception):  # noqa: N818 - it is the setting that is wrong, and the message says which.
+class WrongSetting(Exception):
     """A setting that start-up cannot work with; the message says what to change."""
 
 
@@ -27,9 +27,7 @@ class WrongSetting(Exception):  # noqa: N818 - it is the setting that is wrong, 
 class Settings:
     """What a broker is told at start-up; tests build it directly, `from_environment` reads `BROKER_*`."""
 
-    data_dir: Path = _setting(
-        Path(platformdirs.user_data_dir("proffer")), "Directory of the three stores; made with mode 0700."
-    )
+    data_dir: Path = _setting(Path(platformdirs.user_data_dir("proffer")), "Directory of the three stores; made with mode 0700.")
     key_file: Path = _setting(
         Path(platformdirs.user_config_dir("proffer")) / "key", "File of the 32 bytes that open the vault; made with mode 0600, never inside the data directory."
     )
@@ -88,7 +86,7 @@ def from_environment() -> Settings:
             raise WrongSetting(f"{name} is not a setting of the broker. `broker config` lists them all.")
     env = FileAwareEnv()
     given: dict[str, Any] = {}
-    readers = {int: env.int, bool: env.bool, str: env.str}
+    readers: dict[type, Any] = {int: env.int, bool: env.bool, str: env.str}
     for f in fields(Settings):
         name = PREFIX + f.name.upper()
         # A name such as BROKER_KEY_FILE ends like a secret's file but is a setting itself.

@@ -8,19 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, Row, create_engine, event
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import NullPool
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["CLUSTERED", "DATA", "KEYS", "Moment", "PragmaRefused", "Store", "metadata", "open_engine", "set_pragmas", "upsert", "utcnow"]
+__all__ = ["CLUSTERED", "DATA", "KEYS", "AnyRow", "Moment", "PragmaRefused", "Store", "metadata", "open_engine", "set_pragmas", "upsert", "utcnow"]
+
+# A row of whatever columns a statement names.
+AnyRow = Row[*tuple[Any, ...]]
 
 # Every table of data.db; keys.db and heads.db have their own, in `vault/models.py`.
 metadata: Final = MetaData()
 
 # Rows of one person lie together, in key order; other databases ignore this option.
-CLUSTERED: Final = {"sqlite_with_rowid": False}
+CLUSTERED: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
 
 _ALWAYS: Final = {"foreign_keys": 1, "secure_delete": 1, "busy_timeout": 5000, "trusted_schema": 0, "cache_size": -65536}
 # FULL in WAL, EXTRA with a rollback journal: what survives a power loss, measured.
@@ -28,7 +31,7 @@ DATA: Final = {"journal_mode": "wal", "synchronous": 2, **_ALWAYS}
 KEYS: Final = {"journal_mode": "delete", "synchronous": 3, **_ALWAYS}
 
 
-class PragmaRefused(Exception):  # noqa: N818 - the database refused a pragma; start-up stops with this sentence.
+class PragmaRefused(Exception):
     """A connection whose pragmas do not read back as set; the broker does not start on it."""
 
 
@@ -61,7 +64,7 @@ def set_pragmas(connection: DBAPIConnection, pragmas: dict[str, Any]) -> None:
     cursor = connection.cursor()
     for name, wanted in pragmas.items():
         cursor.execute(f"PRAGMA {name} = {wanted}")
-        found = cursor.execute(f"PRAGMA {name}").fetchone()  # type: ignore[func-returns-value]
+        found = cursor.execute(f"PRAGMA {name}").fetchone()
         if found is None or str(found[0]).lower() != str(wanted).lower():
             raise PragmaRefused(f"The database answers {name} = {found and found[0]!r} where {wanted!r} is needed. The broker does not start on it.")
     cursor.close()
@@ -76,7 +79,7 @@ def open_engine(path: Path, pragmas: dict[str, Any], begin: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _connected(connection: DBAPIConnection, _record: object) -> None:
         # The driver must not open transactions of its own.
-        connection.isolation_level = None  # type: ignore[attr-defined]
+        connection.isolation_level = None
         set_pragmas(connection, pragmas)
 
     @event.listens_for(engine, "begin")

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 SHOP: Final = "127.0.0.1"
 BOBS_DAYS: Final = 60
 WORDS: Final = (
-    "amber", "anchor", "birch", "canyon", "cedar", "clover", "comet", "copper", "delta", "ember", "falcon", "fennel", "garnet", "harbour", "hazel", "heron",
-    "indigo", "juniper", "kestrel", "lantern", "linden", "maple", "meadow", "nutmeg", "ocean", "orchard", "pebble", "quartz", "raven", "saffron", "tundra", "willow",
+    "amber", "anchor", "birch", "canyon", "cedar", "clover", "comet", "copper", "delta", "ember", "falcon", "fennel", "garnet", "harbour", "hazel",
+    "heron", "indigo", "juniper", "kestrel", "lantern", "linden", "maple", "meadow", "nutmeg", "ocean", "orchard", "pebble", "quartz", "raven",
+    "saffron", "tundra", "willow",
 )  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def _shop_environment(folder: Path, settings: Settings, port: int) -> dict[str, 
 
 def _metadata(environment: dict[str, str]) -> dict[str, Any]:
     """What the shop says about itself; the broker knows a vendor by nothing else."""
-    said = subprocess.run([sys.executable, "-m", "bookshop", "metadata"], env=environment, check=True, capture_output=True).stdout  # noqa: S603 - our own program
+    said = subprocess.run([sys.executable, "-m", "bookshop", "metadata"], env=environment, check=True, capture_output=True).stdout
     metadata: dict[str, Any] = json.loads(said)
     return metadata
 
@@ -136,9 +137,7 @@ def _metadata(environment: dict[str, str]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _bookshop(environment: dict[str, str]) -> Iterator[None]:
     # A session of its own, so that Ctrl-C reaches us alone and the two end in order.
-    shop = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "bookshop"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    shop = subprocess.Popen([sys.executable, "-m", "bookshop"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         yield
     finally:

@@ -25,9 +25,7 @@ class BrokerError(Exception):
     status: ClassVar[int] = 500
     default: ClassVar[str] = "The broker could not do this."
 
-    def __init__(
-        self, detail: str = "", *, errors: list[dict[str, str]] | None = None, reasons: tuple[str, ...] = (), retry_after: int | None = None
-    ) -> None:
+    def __init__(self, detail: str = "", *, errors: list[dict[str, str]] | None = None, reasons: tuple[str, ...] = (), retry_after: int | None = None) -> None:
         """`errors` are `{pointer, detail}` pairs (RFC 6901 pointers), `reasons` stay inside the broker, `retry_after` is in seconds."""
         super().__init__(detail or self.default)
         self.detail = detail or self.default

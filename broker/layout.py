@@ -17,7 +17,7 @@ from flask import Flask, Response, current_app, g, make_response, render_templat
 from markupsafe import Markup
 
 from broker.config import Settings
-from broker.rows import many
+from broker.words import joined, many
 from policies.explain import narrowing
 
 VENDOR = Path(__file__).parent / "static" / "vendor"
@@ -67,6 +67,7 @@ def setup(app: Flask, settings: Settings) -> None:
     app.add_template_filter(ago)
     app.add_template_filter(money)
     app.add_template_filter(many)
+    app.add_template_filter(joined)
 
 
 def address(path: str) -> str | None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from babel.numbers import format_currency, get_currency_precision
 
+from broker.words import many
 from policies.vocabulary import FIELDS, KINDS
 
 Row = Mapping[str, Any]
@@ -22,11 +23,6 @@ NOUNS: Final = {
     "cart_abandoned": ("cart left", "carts left"),
 }
 _LABELS: Final = {"kind": "What", "action": "How", "time": "When (UTC)", "items": "Items", "url": "Address", "site": "Site"}
-
-
-def many(number: int, one: str, more: str = "") -> str:
-    """A number with its noun: `1 row`, `1,204 rows`."""
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
 def counted(counts: Mapping[str, int]) -> list[str]:

@@ -49,7 +49,13 @@ def set_cookie(response: BaseResponse, credential: Credential) -> None:
     """Hand the session to the browser."""
     broker = current.broker()
     response.set_cookie(
-        cookie_name(broker), credential.text, max_age=broker.settings.session_days * 86400, secure=broker.settings.https, httponly=True, samesite="Lax", path="/"
+        cookie_name(broker),
+        credential.text,
+        max_age=broker.settings.session_days * 86400,
+        secure=broker.settings.https,
+        httponly=True,
+        samesite="Lax",
+        path="/",
     )
 
 

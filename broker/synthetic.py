@@ -4,9 +4,11 @@ Every shop and site ends in `.example` (RFC 2606) and every product is invented,
 """
 
 import datetime as dt
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from broker.events import shape
@@ -37,82 +39,23 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A shop: how many orders a year, how many things an order holds, how often one is sent back."""
+    """A shop: how many orders a year, how many things an order holds at most and how many of each, how often one is sent back."""
 
     host: str
     title: str
     orders: int
     most: int
+    pieces: int
     returned: float
     products: tuple[Product, ...]
 
 
-def _of(category: str, *lines: tuple[str, str, int, str]) -> tuple[Product, ...]:
-    return tuple(Product(name, brand, category, minor, words) for name, brand, minor, words in lines)
-
-
-BOOKS: Final = Shop(
-    "www.leafandspine.example", "Leaf & Spine", 22, 3, 0.04,
-    (
-        *_of("books/crime", ("The Ferryman's Ledger", "Harrow Press", 1290, "crime novel harbour"), ("Eleven Steps Down", "Harrow Press", 1199, "crime novel set in vienna"),
-             ("A Quiet Poisoning", "Inkwell", 1450, "classic detective novel"), ("The Salt Witness", "Inkwell", 2290, "new nordic crime novel")),
-        *_of("books/novel", ("The Orchard Year", "Inkwell", 2400, "family novel orchard"), ("Letters from the Lock House", "Harrow Press", 1390, "novel in letters")),
-        *_of("books/cooking", ("Bread, Slowly", "Table & Page", 2950, "sourdough book"), ("One Pot, Four Seasons", "Table & Page", 2499, "one pot cookbook")),
-        *_of("books/science-fiction", ("The Lantern Fleet", "Parallax", 1699, "space opera novel"),),
-        *_of("books/travel", ("Night Trains of the North", "Table & Page", 2199, "night train travel book"),),
-    ),
-)  # fmt: skip
-GROCERIES: Final = Shop(
-    "www.greenbasket.example", "Green Basket", 46, 9, 0.0,
-    (
-        *_of("food/dairy", ("Oat drink 1 l", "Haverly", 219, "oat drink"), ("Mountain cheese 300 g", "Almhof", 549, "mountain cheese"), ("Plain yoghurt 500 g", "Almhof", 129, "yoghurt")),
-        *_of("food/fruit", ("Apples 1.5 kg", "Green Basket", 399, "apples"), ("Bananas 1 kg", "Green Basket", 189, "bananas"), ("Clementines 1 kg", "Green Basket", 299, "clementines")),
-        *_of("food/bakery", ("Rye loaf 750 g", "Old Mill", 429, "rye bread"), ("Spelt flour 1 kg", "Old Mill", 259, "spelt flour")),
-        *_of("food/pantry", ("Spaghetti 500 g", "Filo", 149, "spaghetti"), ("Peeled tomatoes 400 g", "Filo", 119, "tomatoes"), ("Olive oil 750 ml", "Collina", 1149, "olive oil")),
-        *_of("drinks/coffee", ("Espresso beans 1 kg", "Kettle Lane", 1790, "espresso beans"),),
-    ),
-)  # fmt: skip
-ELECTRONICS: Final = Shop(
-    "www.voltandwire.example", "Volt & Wire", 9, 2, 0.12,
-    (
-        *_of("electronics/audio", ("Headphones H40", "Auralis", 14_900, "headphones noise cancelling"), ("Kitchen radio R2", "Auralis", 8_900, "kitchen radio")),
-        *_of("computers/accessories", ("USB-C dock 9 in 1", "Portway", 6_990, "usb c dock"), ("Quiet keyboard K3", "Portway", 7_900, "quiet keyboard"), ("Webcam 1080p", "Portway", 4_490, "webcam")),
-        *_of("phones/accessories", ("Charger 45 W", "Nimbus", 2_490, "usb c charger 45w"), ("Phone case, cork", "Nimbus", 1_990, "cork phone case")),
-    ),
-)  # fmt: skip
-HOME: Final = Shop(
-    "www.hearthware.example", "Hearthware", 11, 3, 0.05,
-    (
-        *_of("home/kitchen", ("Cast-iron pan 28 cm", "Forge & Co", 5_900, "cast iron pan"), ("Dough scraper", "Forge & Co", 690, "dough scraper"), ("Storage jars, set of 6", "Hearthware", 2_450, "storage jars")),
-        *_of("home/textiles", ("Linen towels, set of 3", "Weaver's", 2_700, "linen towels"),),
-        *_of("garden/plants", ("Rosemary in a pot", "Hearthware", 590, "rosemary plant"), ("Potting soil 20 l", "Hearthware", 799, "potting soil")),
-    ),
-)  # fmt: skip
-CLOTHES: Final = Shop(
-    "www.plainthread.example", "Plain Thread", 10, 3, 0.3,
-    (
-        *_of("clothing/knitwear", ("Merino jumper", "Plain Thread", 7_950, "merino jumper"), ("Cotton cardigan", "Plain Thread", 5_900, "cotton cardigan")),
-        *_of("clothing/basics", ("T-shirt, pack of 2", "Plain Thread", 2_990, "organic t-shirt"), ("Socks, pack of 5", "Plain Thread", 1_490, "cotton socks")),
-        *_of("shoes/walking", ("Walking shoes Fell", "Stride", 11_900, "walking shoes waterproof"),),
-    ),
-)  # fmt: skip
-SHOPS: Final = (BOOKS, GROCERIES, ELECTRONICS, HOME, CLOTHES)
-FILMS: Final = ("www.filmlantern.example", Product("Film Lantern, standard", "Film Lantern", "film", 1199, "film lantern"))
-
-# Host, what its pages are called, and how often it is opened.
-SITES: Final = (
-    ("www.morninggazette.example", ("Front page", "City council opens new bridge", "What the harvest tells us", "Weekend: ten walks", "Trains: new timetable"), 9),
-    ("www.skies.example", ("Weather today", "Seven days", "Rain radar"), 5),
-    ("www.slowkitchen.example", ("Sourdough, step by step", "Tomato soup for four", "What to cook in November", "Apple cake"), 4),
-    ("www.tinkerforum.example", ("New posts", "Which keyboard is quiet?", "Repairing an old radio"), 3),
-    ("www.filmlantern.example", ("Tonight", "Keep watching", "New this week"), 4),
-    ("www.townlibrary.example", ("Catalogue", "Opening hours", "Your loans"), 2),
-    ("www.railways.example", ("Timetable", "Connections", "Delays now"), 2),
-)
-QUESTIONS: Final = (
-    "how long does sourdough rise", "night train to the coast", "quiet keyboard for the office", "weather weekend", "library opening hours", "what is a good first crime novel",
-    "repair kitchen radio", "tomato soup recipe", "when to repot rosemary", "museum opening hours", "best walks by train", "remove coffee stain linen",
-)  # fmt: skip
+_made_up = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+SHOPS: Final = tuple(Shop(**{**shop, "products": tuple(Product(*product) for product in shop["products"])}) for shop in _made_up["shops"])
+FILMS: Final = (_made_up["films"]["host"], Product(*_made_up["films"]["product"]))
+SITES: Final = tuple((host, tuple(titles), often) for host, titles, often in _made_up["sites"])
+"""Host, what its pages are called, and how often it is opened."""
+QUESTIONS: Final = tuple(_made_up["questions"])
 
 
 def year(seed: int, until: dt.datetime, *, days: int = DAYS) -> list[Event]:
@@ -173,7 +116,8 @@ class _Year:
             at += dt.timedelta(seconds=self._random.randint(5, 40))
         host, titles, _ = self._random.choices(SITES, [often for _, _, often in SITES])[0]
         title = self._random.choice(titles)
-        yield self._made(at, "page_visit", host, url=f"https://{host}/{_slug(title)}", title=title, dwell=self._random.randint(4, 420) * 1000, visit=self._visit())
+        page = {"url": f"https://{host}/{_slug(title)}", "title": title, "visit": self._visit()}
+        yield self._made(at, "page_visit", host, dwell=self._random.randint(4, 420) * 1000, **page)
 
     def _shopping(self, day: dt.date, shop: Shop, *, buys: bool) -> Iterator[Event]:
         at = self._at(day, 17 if day.weekday() < SATURDAY else 10, 240)
@@ -182,7 +126,7 @@ class _Year:
         for product in wanted + self._random.sample(shop.products, 1 if buys else 2):
             at += dt.timedelta(seconds=self._random.randint(15, 180))
             yield from self._look(at, shop, product)
-        lines = [self._line(product, at.date(), 2 if shop is GROCERIES else 1) for product in wanted]
+        lines = [self._line(product, at.date(), shop.pieces) for product in wanted]
         if buys or self._random.random() < 0.35:  # noqa: PLR2004 - about a third of the looks end in a cart that is left
             for line in lines:
                 at += dt.timedelta(seconds=self._random.randint(5, 60))

@@ -17,7 +17,7 @@ _HIDDEN_MARKS = re.compile(
 )
 
 
-class Malformed(Exception):  # noqa: N818 - the name the whole broker uses for it.
+class Malformed(Exception):
     """A document that cannot be accepted.
 
     `errors` is a list of `{"pointer": RFC 6901 pointer, "detail": a sentence that says what to do}`.

@@ -100,8 +100,8 @@ class Browser:
     def form(self, path: str) -> dict[str, Any]:
         """The consent form as it stands: hidden members, chosen levels, nothing ticked."""
         text = self.get(path).text
-        assert "<form id=\"consent\"" in text, text[-3000:]
-        values: dict[str, Any] = {name: value for name, value in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', text)}
+        assert '<form id="consent"' in text, text[-3000:]
+        values: dict[str, Any] = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', text))
         for name, body in re.findall(r'<select [^>]*name="([^"]+)"[^>]*>(.*?)</select>', text, re.DOTALL):
             chosen = re.search(r'<option value="([^"]*)" selected', body) or re.search(r'<option value="([^"]*)"', body)
             values[name] = chosen[1] if chosen else ""
@@ -114,7 +114,10 @@ class Browser:
         form = self.form(path)
         offered = form.pop("offered")
         answer = self.client.post(
-            "/oauth/authorize/decision", data={**form, "give": offered, "answer": "give", **narrowed}, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}
+            "/oauth/authorize/decision",
+            data={**form, "give": offered, "answer": "give", **narrowed},
+            base_url=ORIGIN,
+            headers={"Sec-Fetch-Site": "same-origin"},
         )
         assert answer.status_code == 303, (answer.status_code, answer.text)
         return {name: values[0] for name, values in parse_qs(urlsplit(answer.location).query).items()}
@@ -144,7 +147,7 @@ class Shop:
         """Register a client for `domain` and be it."""
         key = ECKey.generate_key("P-256", {"kid": "k1"}, private=True)
         metadata = {
-            "client_name": domain.split(".")[0].title(),
+            "client_name": domain.split(".", maxsplit=1)[0].title(),
             "domain": domain,
             "redirect_uris": [f"https://{domain}/callback"],
             "jwks": {"keys": [key.as_dict(private=False)]},
@@ -225,7 +228,9 @@ def purchases(**want: Any) -> dict[str, Any]:
 _serial = iter(range(10**9))
 
 
-def purchase(at: dt.datetime, product: str = "A Study in Ink", *, site: str = "www.shop.example", category: str = "books/crime", minor: int = 2450) -> dict[str, Any]:
+def purchase(
+    at: dt.datetime, product: str = "A Study in Ink", *, site: str = "www.shop.example", category: str = "books/crime", minor: int = 2450
+) -> dict[str, Any]:
     """A purchase of one thing."""
     money = {"amount_minor": minor, "currency": "EUR"}
     return {

@@ -126,9 +126,7 @@ def _same(one: Event, other: Event) -> bool:
     return {k: v for k, v in one.items() if k not in _OURS} == {k: v for k, v in other.items() if k not in _OURS}
 
 
-_COUNT: Final = upsert(counts).on_conflict_do_update(
-    index_elements=list(counts.primary_key.columns), set_={"number": counts.c.number + bindparam("more")}
-)
+_COUNT: Final = upsert(counts).on_conflict_do_update(index_elements=list(counts.primary_key.columns), set_={"number": counts.c.number + bindparam("more")})
 
 
 def _count(tx: Connection, person_id: bytes, more: Mapping[tuple[dt.date, str], int]) -> None:
@@ -188,4 +186,3 @@ def forget(broker: Broker, ring: Keyring, keys: Sequence[Key], about: dict[str, 
         return number
 
     return broker.write(job, ending=True)
-

@@ -13,6 +13,7 @@ from broker import current, errors
 from broker.access import Access, token
 from broker.events import actions, queries, schemas, shape
 from broker.events.queries import Position
+from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
 from broker.ledger import actions as ledger
 from broker.opening import Broker
@@ -67,7 +68,9 @@ def read() -> Response:
         raise _refused(access, query, decision if isinstance(decision, Denied) else Denied(("no-clause",)), now)
     start = _opened_cursor(broker, access, query, decision, now)
     with broker.reading() as tx:
-        page = queries.read(tx, access.ring, within=decision.slice, alias=access.ring.alias(access.grant_id, decision.clause), limit=min(query.limit, left), start=start)
+        page = queries.read(
+            tx, access.ring, within=decision.slice, alias=access.ring.alias(access.grant_id, decision.clause), limit=min(query.limit, left), start=start
+        )
     after = _sealed_cursor(broker, access, query, decision, now, page.next) if page.next else None
     body = orjson.dumps({"items": page.rows, **({"next": after} if after else {})})
     _enter(broker, access, clause, decision, query, page, body, now)
@@ -145,7 +148,7 @@ def _enter(
     key = ledger.entry_key(access.ring, now)
     guard = [
         grant_queries.still_live(access.person_id, access.grant_id, access.version, now),
-        grant_queries.count_use(
+        grant_actions.count_use(
             access.person_id, access.grant_id, decision.clause, now.date(), rows=number, most_reads=clause.rate["reads"], most_rows=clause.rate["rows"]
         ),
     ]
@@ -212,7 +215,7 @@ def _collection(broker: Broker, access: Access, now: dt.datetime) -> Slice:
     decision = decide(decided(access, now), denies, Asked(client=access.client_id, action="write"), now)
     if isinstance(decision, Denied):
         gate.deny(access, decision.reasons, {})
-        raise _REFUSALS[decision.problem]()
+        raise _REFUSALS[decision.problem]
     return decision.slice
 
 

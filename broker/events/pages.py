@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -15,10 +14,10 @@ from broker import current, errors, layout
 from broker import rows as shown_rows
 from broker.events import actions, queries
 from broker.events.queries import Wanted
-from broker.events.sites import site_of_host
+from broker.events.sites import site_of
 from broker.grants import queries as grants
-from broker.rows import many
 from broker.session import own_path, person, signed_in
+from broker.words import many
 from policies.vocabulary import CATEGORIES, KINDS, SITE_CLASSES
 
 pages: Final = Blueprint("activity", __name__)
@@ -87,10 +86,10 @@ def read_filters(tab: str, form: Mapping[str, str]) -> Filters:
 
 def _site(text: str) -> str | None:
     """The host that was meant, from a host or an address; None where there is none in it."""
-    host = (urlsplit(text).hostname or "") if "://" in text else text.lower().strip("/. ")
-    if not host:
-        return None if text else ""
-    return host if host.isascii() and site_of_host(host) else None
+    if not text:
+        return ""
+    found = site_of(text if "://" in text else f"https://{text}/")
+    return found.host if found else None
 
 
 def _below(text: str) -> tuple[str, str, str] | None:

@@ -12,8 +12,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, not_, or_, select
 
+from broker.db import AnyRow
 from broker.events.models import counts, events
 from broker.vault.envelope import Place
 from broker.vault.keys import Keyring
@@ -118,10 +119,10 @@ def conditions(within: Slice, kind: str, ring: Keyring) -> list[ColumnElement[bo
     return found
 
 
-def _statement(within: Slice, kind: str, ring: Keyring, *, newest: bool) -> Select[Any]:
+def _statement(within: Slice, kind: str, ring: Keyring, *, newest: bool) -> Any:
     """The range of one kind under a slice's conditions; made once per slice, whatever its window, and kept with the keys it was made from."""
     asked = (kind, newest, within.sites, within.classes, within.sensitive, within.categories, within.except_)
-    known: Select[Any] | None = ring.remembered.get(asked)
+    known: Any = ring.remembered.get(asked)
     if known is None:
         if len(ring.remembered) > STATEMENTS:
             ring.remembered.clear()
@@ -130,9 +131,9 @@ def _statement(within: Slice, kind: str, ring: Keyring, *, newest: bool) -> Sele
     return known
 
 
-def _candidates(tx: Connection, ring: Keyring, within: Slice, first: dt.date, last: dt.date, *, newest: bool = False) -> Iterator[Row[Any]]:
+def _candidates(tx: Connection, ring: Keyring, within: Slice, first: dt.date, last: dt.date, *, newest: bool = False) -> Iterator[AnyRow]:
     """Rows that SQL cannot rule out, by day over all kinds."""
-    ranges: list[Iterable[Row[Any]]] = []
+    ranges: list[Iterable[AnyRow]] = []
     for kind in sorted(within.kinds):
         found = tx.execute(_statement(within, kind, ring, newest=newest), {"person": ring.person_id, "of_kind": kind, "first": first, "last": last})
         ranges.append(found.yield_per(FETCH))
@@ -277,7 +278,7 @@ class Own:
     older: tuple[str, str, str] | None
 
 
-def _own_rows(tx: Connection, ring: Keyring, wanted: Wanted, last: dt.date) -> Iterator[Row[Any]]:
+def _own_rows(tx: Connection, ring: Keyring, wanted: Wanted, last: dt.date) -> Iterator[AnyRow]:
     ranges = []
     for kind in wanted.kinds:
         statement = _RANGE.where(*wanted.conditions(kind, ring)).order_by(events.c.day.desc())
@@ -288,7 +289,9 @@ def _own_rows(tx: Connection, ring: Keyring, wanted: Wanted, last: dt.date) -> I
 def own(tx: Connection, ring: Keyring, wanted: Wanted, below: tuple[str, str, str] | None = None) -> Own:
     """The person's own events, 50 a page; `below` is (day, time, event tag as hex) of the last one shown."""
     last = min(wanted.last or LAST_DAY, dt.date.fromisoformat(below[0]) if below else LAST_DAY)
-    opened, shown, day, current = Opener(ring), [], [], None
+    opened, current = Opener(ring), None
+    shown: list[tuple[str, str, Event]] = []
+    day: list[tuple[str, str, Event]] = []
 
     def close() -> bool:
         day.sort(key=lambda each: each[:2], reverse=True)

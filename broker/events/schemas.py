@@ -74,7 +74,7 @@ def query(arguments: MultiDict[str, str]) -> Query:
             {name: value for name, value in given.items() if name != "cursor"},
         )  # fmt: skip
     except ValidationError as wrong:
-        raise Unprocessable("Some parameters cannot be used; see errors.", errors=pointers(wrong.normalized_messages())) from None
+        raise Unprocessable("Some parameters cannot be used; see errors.", errors=pointers(wrong.messages_dict)) from None
 
 
 def _filters(found: Mapping[str, Any]) -> Filters:
@@ -109,7 +109,7 @@ def _cursor(text: str | None) -> bytes | None:
 
 
 def pointers(messages: Mapping[Any, Any], start: str = "") -> list[dict[str, str]]:
-    """marshmallow's messages as `{pointer, detail}` pairs (RFC 6901)."""
+    """Marshmallow's messages as `{pointer, detail}` pairs (RFC 6901)."""
     found: list[dict[str, str]] = []
     for name, value in messages.items():
         # A name the sender made up is not repeated.
@@ -157,5 +157,5 @@ def batch(document: Any) -> dict[str, Any]:
     try:
         found: dict[str, Any] = Batch().load(document)
     except ValidationError as wrong:
-        raise Unprocessable("This batch cannot be used; see errors.", errors=pointers(wrong.normalized_messages())) from None
+        raise Unprocessable("This batch cannot be used; see errors.", errors=pointers(wrong.messages_dict)) from None
     return found

@@ -189,7 +189,7 @@ AnyEvent = PageVisit | Search | ProductView | Cart | Checkout | Purchase | Retur
 KINDS: Final[dict[str, type[AnyEvent]]] = {str(kind.__struct_config__.tag): kind for kind in AnyEvent.__args__}
 
 
-class Invalid(ValueError):  # noqa: N818 - the tree in errors.py names refusals the same way
+class Invalid(ValueError):
     """An event that is refused; `errors` are `{pointer, detail}` pairs with JSON pointers (RFC 6901) into the event."""
 
     def __init__(self, errors: list[dict[str, str]]) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from broker.db import upsert
 from broker.errors import Conflict
 from broker.grants import queries
-from broker.grants.models import grants
+from broker.grants.models import grants, use
 from broker.ledger import actions as ledger
 from broker.opening import Broker
 from broker.vault import heads
@@ -58,6 +59,25 @@ def give(
     return Given(ring, grant_id, row, entry, ledger.entry_key(ring, now))
 
 
+_COUNT: Final = upsert(use).on_conflict_do_update(
+    index_elements=list(use.primary_key.columns),
+    set_={"reads": use.c.reads + 1, "rows": use.c.rows + bindparam("more")},
+    where=(use.c.reads + 1 <= bindparam("most_reads")) & (use.c.rows + bindparam("more") <= bindparam("most_rows")),
+)
+
+
+def count_use(person_id: bytes, grant_id: bytes, clause: str, day: dt.date, *, rows: int, most_reads: int, most_rows: int) -> ledger.Check:
+    """Counts one read of `rows` rows; touches no row where that would pass the clause's rate."""
+    first = {"person_id": person_id, "grant_id": grant_id, "clause": clause, "day": day, "reads": 1, "rows": rows}
+    return _COUNT, {**first, "more": rows, "most_reads": most_reads, "most_rows": most_rows}
+
+
+def _changing(person_id: bytes, grant_id: bytes, from_status: tuple[str, ...], **values: Any) -> ledger.Check:
+    """The statement that changes a grant's row and raises its version, if it is still in one of `from_status`."""
+    wanted = (grants.c.person_id == person_id) & (grants.c.grant_id == grant_id) & grants.c.status.in_(from_status)
+    return update(grants).where(wanted).values(version=grants.c.version + 1, **values), {}
+
+
 def _change(
     broker: Broker, person_id: bytes, grant_id: bytes, act: str, *, status: str, start: tuple[str, ...], by: dict[str, str] | None = None, reason: str = ""
 ) -> bool:
@@ -74,7 +94,7 @@ def _change(
 
     def job(tx: Connection) -> bool:
         try:
-            ledger.append(tx, ring, key, entry, [queries.changing(person_id, grant_id, start, **values)])
+            ledger.append(tx, ring, key, entry, [_changing(person_id, grant_id, start, **values)])
         except ledger.GuardFailed:
             return False
         return True

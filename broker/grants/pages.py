@@ -13,8 +13,8 @@ from broker.grants import actions, queries, sentences
 from broker.grants.queries import Grant, Use
 from broker.ledger import queries as ledger
 from broker.ledger import sentences as said
-from broker.rows import many
 from broker.session import own_path, person, signed_in
+from broker.words import many
 
 pages: Final = Blueprint("grants", __name__)
 PAGE: Final = 50
@@ -37,7 +37,7 @@ class Shown:
 def shown(tx: Connection, found: list[Grant], now: dt.datetime) -> list[Shown]:
     """Grants of one person as lists show them."""
     use = queries.use_since(tx, found[0].person_id, now.date().replace(day=1)) if found else {}
-    return [Shown(grant, *sentences.state(grant, now), sentences.in_short(grant), use.get(grant.grant_id, _UNUSED)) for grant in found]
+    return [Shown(grant, *sentences.state(grant, now), sentences.in_short(grant, now), use.get(grant.grant_id, _UNUSED)) for grant in found]
 
 
 def _matching(found: list[Grant], state: str, domain: str, now: dt.datetime) -> list[Grant]:

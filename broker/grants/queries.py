@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select
 
-from broker.db import upsert
+from broker.db import AnyRow
 from broker.errors import NotFound
 from broker.grants.models import grants, use
 from broker.ledger.actions import Check
@@ -99,12 +99,10 @@ def _clauses(_person_id: bytes, _grant_id: bytes, _version: int, plain: bytes) -
     return tuple(Clause.parse(each) for each in orjson.loads(plain))
 
 
-def _grant(ring: Keyring, row: Row[Any]) -> Grant:
+def _grant(ring: Keyring, row: AnyRow) -> Grant:
     details = orjson.loads(ring.unseal(place(ring.person_id, "details", row.grant_id), row.details))
     clauses = opened_clauses(ring, row.grant_id, row.version, row.clauses)
-    return Grant(
-        row.person_id, row.grant_id, row.client_id, row.status, row.version, row.given_at, row.expires_at, row.ended_at, row.reason, clauses, details
-    )
+    return Grant(row.person_id, row.grant_id, row.client_id, row.status, row.version, row.given_at, row.expires_at, row.ended_at, row.reason, clauses, details)
 
 
 def _mine(ring: Keyring) -> Select[Any]:
@@ -157,19 +155,6 @@ def used_today(tx: Connection, person_id: bytes, grant_id: bytes, clause: str, d
     return (row.reads, row.rows) if row else (0, 0)
 
 
-_COUNT: Final = upsert(use).on_conflict_do_update(
-    index_elements=list(use.primary_key.columns),
-    set_={"reads": use.c.reads + 1, "rows": use.c.rows + bindparam("more")},
-    where=(use.c.reads + 1 <= bindparam("most_reads")) & (use.c.rows + bindparam("more") <= bindparam("most_rows")),
-)
-
-
-def count_use(person_id: bytes, grant_id: bytes, clause: str, day: dt.date, *, rows: int, most_reads: int, most_rows: int) -> Check:
-    """Counts one read of `rows` rows; touches no row where that would pass the clause's rate."""
-    first = {"person_id": person_id, "grant_id": grant_id, "clause": clause, "day": day, "reads": 1, "rows": rows}
-    return _COUNT, {**first, "more": rows, "most_reads": most_reads, "most_rows": most_rows}
-
-
 @dataclass(frozen=True, slots=True)
 class Use:
     """How a grant was used: the last UTC day with a read, reads and rows since `since`."""
@@ -202,9 +187,3 @@ def expired(tx: Connection, now: dt.datetime) -> list[tuple[bytes, bytes]]:
     """(person_id, grant_id) of live grants whose time is over, of all people: for the sweep."""
     wanted = select(grants.c.person_id, grants.c.grant_id).where(grants.c.status.in_(LIVE), grants.c.expires_at <= now)
     return [(row.person_id, row.grant_id) for row in tx.execute(wanted)]
-
-
-def changing(person_id: bytes, grant_id: bytes, from_status: tuple[str, ...], **values: Any) -> Check:
-    """The statement that changes a grant's row and raises its version, if it is still in one of `from_status`."""
-    wanted = (grants.c.person_id == person_id) & (grants.c.grant_id == grant_id) & grants.c.status.in_(from_status)
-    return update(grants).where(wanted).values(version=grants.c.version + 1, **values), {}

@@ -1,10 +1,11 @@
 """What a grant's page says in words: its state, how it ended, what ends with it, and what its person made smaller."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from broker.grants.queries import Grant
+from broker.words import joined, many
 from policies import explain
 from policies.clauses import Clause
 from policies.negotiate import Narrowing
@@ -24,12 +25,6 @@ _ENDINGS: Final = {
 }
 
 
-def joined(words: Iterable[str], last: str = "and") -> str:
-    """`a, b and c`."""
-    *most, final = list(words) or [""]
-    return f"{', '.join(most)} {last} {final}" if most else final
-
-
 def state(grant: Grant, now: dt.datetime) -> tuple[str, str]:
     """The state as a word, and its tone."""
     return _STATES[grant.state(now)]
@@ -47,11 +42,13 @@ def parts(grant: Grant) -> list[list[str]]:
     return [explain.clause_sentences(clause, grant.name) for clause in grant.clauses]
 
 
-def in_short(grant: Grant) -> str:
+def in_short(grant: Grant, now: dt.datetime) -> str:
     """What it lets the other side do, in one sentence."""
     more = len(grant.clauses) - 1
     first = parts(grant)[0][0]
-    return f"{first} And {more} more part{'s' if more > 1 else ''}." if more else first
+    if grant.state(now) in {"revoked", "expired"}:
+        first = first.replace(" may ", " could ", 1)
+    return f"{first} And {many(more, 'more part')}." if more else first
 
 
 def purposes(grant: Grant) -> str:
@@ -81,7 +78,7 @@ def windows(grant: Grant) -> str:
 
 def _length(hours: int) -> str:
     number, unit = (hours, "hour") if hours % 24 else (hours // 24, "day")
-    return f"{number} {unit}{'' if number == 1 else 's'}"
+    return many(number, unit)
 
 
 def _on_end(grant: Grant) -> int:
@@ -156,8 +153,8 @@ def _lengths(dim: str, proposed: dict[str, str], chosen: dict[str, str]) -> Iter
     if dim == "window" and "max_age" in chosen:
         yield f"You gave only the last {_length(read_duration(chosen['max_age'], ''))}."
     elif dim == "rate" and proposed.get("reads") != chosen.get("reads"):
-        count = chosen["reads"].partition("/")[0]
-        yield f"You let them look {count} time{'' if count == '1' else 's'} a day, not {proposed['reads'].partition('/')[0]}."
+        count, before = (each["reads"].partition("/")[0] for each in (chosen, proposed))
+        yield f"You let them look {many(int(count), 'time')} a day, not {before}."
     elif dim == "validity" and "until" in chosen:
         yield f"You set its end to {chosen['until'][:10]}."
 

@@ -32,7 +32,7 @@ def index() -> Any:
         empty = not month and not events.totals(tx, who.person_id)
     figures = [(NOUNS[kind][number != 1], number) for kind in NOUNS if (number := month.get(kind, 0))]
     reads = sum(each.reads for each in use.values())
-    lines = [(grant, *sentences.state(grant, now), sentences.in_short(grant), use.get(grant.grant_id)) for grant in live[:SHOWN]]
+    lines = [(grant, *sentences.state(grant, now), sentences.in_short(grant, now), use.get(grant.grant_id)) for grant in live[:SHOWN]]
     return render_template(
         "home/index.html", waiting=waiting, lines=lines, live=len(live), active=any(grant.status == "active" for grant in live), figures=figures,
         reads=reads, month=first, empty=empty, now=now,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -102,3 +103,8 @@ def _in_profiles(browser: str, folder: Path, name: str) -> Iterator[Found]:
                 yield Found(browser, profile.name, path, path.stat().st_size)
         except OSError:
             continue
+
+
+def digest(found: Found) -> str:
+    """A name for a history file that can stand in a form: what comes back is looked for among the installed ones, never opened as a path."""
+    return blake2b(str(found.path).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import tempfile
 import time
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from broker.imports import rooms
 from broker.imports.reports import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 MAGIC: Final = b"SQLite format 3\0"
 SECONDS: Final = 30.0
@@ -78,9 +78,8 @@ def opened(path: Path, *, seconds: float = SECONDS) -> Iterator[Database]:
 
     Raises `Unreadable` for files that are damaged, in use or not allowed.
     """
-    # mkdtemp makes the folder with mode 0700.
-    with tempfile.TemporaryDirectory(prefix="proffer-import-") as folder:
-        copy = Path(folder) / "copy.sqlite"
+    with rooms.room(_bytes(path)) as room:
+        copy = room / "copy.sqlite"
         has_log = _copy(path, copy)
         connection = _connect(copy, has_log=has_log)
         with closing(connection):
@@ -90,6 +89,14 @@ def opened(path: Path, *, seconds: float = SECONDS) -> Iterator[Database]:
             if next(database.query("PRAGMA quick_check(1)"), ("",))[0] != "ok":
                 raise Unreadable(_DAMAGED)
             yield database
+
+
+def _bytes(path: Path) -> int:
+    """The size of a file with its log; 0 where it cannot be told, which `_copy` will say better."""
+    try:
+        return sum(found[0] for each in (path, path.with_name(path.name + "-wal")) if (found := _state(each)))
+    except OSError:
+        return 0
 
 
 def _copy(path: Path, copy: Path) -> bool:

@@ -22,7 +22,7 @@ _MAX_ORDER_ID = 100
 _FINER = "price finer than the minor unit, rounded half to even"
 
 
-class Skip(Exception):  # noqa: N818 - a row is left out for a reason, which is no error
+class Skip(Exception):
     """A row that makes no event, with the reason that is counted."""
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-class Unreadable(Exception):  # noqa: N818 - the tree in errors.py names refusals the same way
+class Unreadable(Exception):
     """A file that cannot be imported; the message is for the person and says what is wrong and what to do."""
 
 

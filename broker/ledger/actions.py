@@ -37,7 +37,7 @@ _INSERT_ROWS: Final = insert(models.rows)
 Check = tuple[Executable, dict[str, Any]]
 
 
-class GuardFailed(Exception):  # noqa: N818 - not an error of the ledger: the act it would record is no longer allowed.
+class GuardFailed(Exception):
     """The caller's guard found no row: the grant changed since the decision. Nothing was appended."""
 
 

@@ -15,9 +15,9 @@ from broker.events import queries as events
 from broker.grants import queries as grants
 from broker.ledger import queries, sentences
 from broker.ledger.queries import Wanted
-from broker.rows import many
 from broker.session import person, signed_in
 from broker.vendors import queries as vendors
+from broker.words import many
 from policies.slices import Slice
 
 pages: Final = Blueprint("ledger", __name__)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
+from broker.db import AnyRow
 from broker.errors import NotFound, Unsealable
 from broker.ledger import models, proofs
 from broker.ledger.proofs import b64, place
@@ -60,7 +61,7 @@ def page(tx: Connection, ring: Keyring, wanted: Wanted = EVERYTHING, *, below: i
     return Page(found, None)
 
 
-def _opened(ring: Keyring, row: Row[Any]) -> dict[str, Any]:
+def _opened(ring: Keyring, row: AnyRow) -> dict[str, Any]:
     entry: dict[str, Any] = orjson.loads(ring.unseal(place(ring.person_id, "ledger_entries", row.log_id, row.seq), row.body))
     return entry
 

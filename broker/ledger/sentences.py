@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from broker.rows import many
+from broker.words import joined, many
 from policies import explain
 from policies.purposes import PURPOSES
 from policies.vocabulary import FIELDS, KINDS
@@ -49,8 +49,7 @@ def _count(entry: Entry, noun: str = "event") -> str:
 
 def kinds(entry: Entry) -> str:
     """The kinds of events that an entry speaks of."""
-    labels = [about.label for kind, about in KINDS.items() if kind in entry.get("kinds", ())]
-    return ", ".join(labels[:-1]) + (" and " if labels[1:] else "") + (labels[-1] if labels else "your events")
+    return joined(about.label for kind, about in KINDS.items() if kind in entry.get("kinds", ())) or "your events"
 
 
 def why(entry: Entry) -> str:

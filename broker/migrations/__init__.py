@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
-class SchemaTooNew(Exception):  # noqa: N818 - the message tells the operator what to do.
+class SchemaTooNew(Exception):
     """The store was written by a newer program than this one."""
 
 

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import orjson
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from broker.db import AnyRow
 from broker.errors import Conflict, TermsChanged
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
@@ -58,9 +59,7 @@ def authenticate(broker: Broker, form: Mapping[str, str], authorization: str | N
         client = vendor_queries.client(tx, client_id) if client_id else None
     known = client is not None and client.enabled and not client.public
     try:
-        verified = assertion.verify(
-            text, client_id=client_id, keys=client.keys if known and client else (), audience=broker.settings.origin, now=broker.now()
-        )
+        verified = assertion.verify(text, client_id=client_id, keys=client.keys if known and client else (), audience=broker.settings.origin, now=broker.now())
     except assertion.NotVerified:
         raise gate.invalid_client() from None
     named = form.get("client_id", client_id)
@@ -145,7 +144,7 @@ def open_request(broker: Broker, person_id: bytes, pushed: queries.Pushed) -> qu
             later = update(requests).where(requests.c.person_id == person_id, requests.c.request_id == known.request_id).values(decide_by=decide_by)
             tx.execute(later)
             return queries.Opened(known.request_id, known.hash, known.client_id, known.state, known.opened_at, decide_by)
-        row = {
+        row: dict[str, Any] = {
             "person_id": person_id, "request_id": os.urandom(16), "hash": pushed.hash, "client_id": pushed.client_id, "state": "waiting",
             "opened_at": now, "decide_by": decide_by,
         }  # fmt: skip
@@ -262,13 +261,13 @@ def _limited(form: Mapping[str, str], grant: grant_queries.Grant, limits: Limits
     return limits(text, grant.clauses) if text else ()
 
 
-def _presented_right(row: Row[Any], client: Client, form: Mapping[str, str]) -> bool:
+def _presented_right(row: AnyRow, client: Client, form: Mapping[str, str]) -> bool:
     verifier = form.get("code_verifier", "")
     return (
         row.client_id == client.client_id
         and row.redirect_uri == form.get("redirect_uri", "")
         and gate.is_verifier(verifier)
-        and hmac.compare_digest(create_s256_code_challenge(verifier), row.code_challenge)
+        and hmac.compare_digest(create_s256_code_challenge(verifier), row.code_challenge)  # type: ignore[no-untyped-call]
     )
 
 
@@ -365,4 +364,3 @@ def sweep(broker: Broker) -> None:
 def digest_of(document: Any) -> str:
     """SHA-256 of a document's canonical bytes, base64url; ties a consent form to the proposal it showed."""
     return urlsafe_b64encode(hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()).rstrip(b"=").decode()
-

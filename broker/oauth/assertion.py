@@ -32,7 +32,7 @@ class Assertion:
     until: dt.datetime
 
 
-class NotVerified(Exception):  # noqa: N818 - one cause for all: it does not verify.
+class NotVerified(Exception):
     """The assertion is not good, for whatever reason."""
 
 

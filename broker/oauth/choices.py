@@ -139,7 +139,9 @@ def _chosen(number: int, clause: Clause, form: MultiDict[str, str]) -> Clause:
     except Malformed as malformed:
         first = malformed.errors[0]
         if first["pointer"].startswith("/sites"):
-            raise Unprocessable(errors=[{"pointer": f"/{name(number, 'sites')}", "detail": "Write domains such as shop.example, separated by commas."}]) from None
+            raise Unprocessable(
+                errors=[{"pointer": f"/{name(number, 'sites')}", "detail": "Write domains such as shop.example, separated by commas."}]
+            ) from None
         raise BadRequest("This form could not be read. Nothing was given; open the request again.") from None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from authlib.oauth2 import OAuth2Error
@@ -40,7 +40,7 @@ def _answered(endpoint: Callable[[], Response]) -> Callable[[], Response]:
 @_answered
 def par() -> Response:
     """Take a pushed authorization request (RFC 9126)."""
-    made = server().create_oauth2_request(request)
+    made: Any = server().create_oauth2_request(request)
     client = server().authenticate_client(made, [], "par")
     request_uri, expires_in = actions.push(current.broker(), client, parameters_of(made.payload.data, client))
     return Response(orjson.dumps({"request_uri": request_uri, "expires_in": expires_in}), 201, mimetype=JSON)
@@ -91,14 +91,14 @@ def _resource() -> str:
 @_answered
 def token() -> Response:
     """Turn a code into tokens, or a refresh token into another access token (RFC 6749 sections 4.1.3 and 6)."""
-    return server().create_token_response(request)
+    return cast("Response", server().create_token_response(request))
 
 
 @oauth.route("/oauth/revoke", methods=ANY_METHOD)
 @_answered
 def revoke() -> Response:
     """End a token (RFC 7009); ending a refresh token hands the grant back."""
-    made = server().create_oauth2_request(request)
+    made: Any = server().create_oauth2_request(request)
     client = server().authenticate_client(made, [], "revoke")
     if not made.payload.data.get("token"):
         raise gate.invalid_request("Send token.")

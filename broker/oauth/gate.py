@@ -46,7 +46,7 @@ def check_envelope(method: str, content_type: str, query: str, encoding: str, le
         raise Refused("invalid_request", "Use POST.", 405, {"Allow": "POST"})
     if query:
         raise invalid_request("Send parameters in the body, never in the address.")
-    if content_type.split(";")[0].strip().lower() != FORM or encoding:
+    if content_type.split(";", maxsplit=1)[0].strip().lower() != FORM or encoding:
         raise Refused("invalid_request", "Send application/x-www-form-urlencoded without Content-Encoding.", 415)
     if length is None or length > MAX_BODY:
         raise Refused("invalid_request", "The body is too large, or its length was not given.", 413)

@@ -54,9 +54,7 @@ def authorize() -> Any:
         response: Response = redirect(url_for("consent.show", request_id=opened.request_id.hex()), 303)
     else:
         response = redirect(url_for("people.sign_in", next=request.full_path), 303)
-    response.set_cookie(
-        _browser_cookie(broker), cookie, max_age=BROWSER_SECONDS, secure=broker.settings.https, httponly=True, samesite="Lax", path="/"
-    )
+    response.set_cookie(_browser_cookie(broker), cookie, max_age=BROWSER_SECONDS, secure=broker.settings.https, httponly=True, samesite="Lax", path="/")
     return response
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
+from broker.db import AnyRow
 from broker.grants.models import grants
 from broker.oauth.models import pushed_requests, requests, tokens
 from broker.opening import Broker
@@ -18,7 +19,8 @@ from broker.vendors.models import clients, vendors
 # One statement: token → grant → client, and the number of the person's terms. Nothing of it is cached.
 _LOOK_UP: Final = (
     select(
-        tokens.c.kind, tokens.c.jkt, tokens.c.clauses.label("limited_to"), tokens.c.expires_at.label("token_expires_at"), tokens.c.ended_at.label("token_ended_at"),
+        tokens.c.kind, tokens.c.jkt, tokens.c.clauses.label("limited_to"), tokens.c.expires_at.label("token_expires_at"),
+        tokens.c.ended_at.label("token_ended_at"),
         grants, clients.c.enabled, clients.c.vendor_id, vendors.c.classes.label("vendor_classes"), people.c.terms_version,
     )
     .select_from(
@@ -31,7 +33,7 @@ _LOOK_UP: Final = (
 )  # fmt: skip
 
 
-def by_token(tx: Connection, credential: Credential) -> Row[Any] | None:
+def by_token(tx: Connection, credential: Credential) -> AnyRow | None:
     """Token, grant, client and terms version behind an access token, whatever their state; None if there is no such token."""
     return tx.execute(_LOOK_UP, {"person": credential.person_id, "hash": credential.hash}).first()
 
@@ -76,7 +78,7 @@ class Opened:
     decide_by: dt.datetime
 
 
-def _opened(row: Row[Any]) -> Opened:
+def _opened(row: AnyRow) -> Opened:
     return Opened(row.request_id, row.hash, row.client_id, row.state, row.opened_at, row.decide_by)
 
 

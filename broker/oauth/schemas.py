@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from broker.oauth.gate import Refused
-from broker.vendors.schemas import plain_text
+from broker.vendors.words import plain_text
 from policies.clauses import Clause
 from policies.documents import Malformed, load
-from policies.requests import Request, VendorFacts
+from policies.requests import Request
+from policies.terms import VendorFacts
 
 TYPE: Final = "personal_data_access"
 MOST_ENTRIES: Final = 20

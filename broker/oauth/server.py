@@ -12,43 +12,44 @@ from flask import Request, Response, current_app
 from broker import current, errors
 from broker.oauth import actions, gate, schemas
 from broker.oauth.gate import Refused
-from broker.vendors.queries import Client
 
 SCOPE_OF: Final = {"read": "events:read", "write": "events:write"}
 JSON: Final = "application/json"
 
 
-class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
+class CodeGrant(AuthorizationCodeGrant):
     """`grant_type=authorization_code`; the whole of it is one call, one transaction (rule A3)."""
 
     def validate_token_request(self) -> None:
         """Authenticate the client; everything else is checked where the code is used up."""
         self.request.client = self.server.authenticate_client(self.request, [])
 
-    def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+    def create_token_response(self) -> Any:
         """Redeem the code."""
-        form, client = self.request.form, self.request.client
+        request: Any = self.request
+        form, client = request.form, request.client
         if not form.get("code"):
             raise gate.invalid_request("Send code.")
         return 200, answer(actions.redeem(current.broker(), client, form, schemas.limits)), []
 
 
-class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc]
+class RefreshGrant(RefreshTokenGrant):
     """`grant_type=refresh_token`; the refresh token is not rotated (rule T8)."""
 
     def validate_token_request(self) -> None:
         """Authenticate the client; everything else is checked where the token is issued."""
         self.request.client = self.server.authenticate_client(self.request, [])
 
-    def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+    def create_token_response(self) -> Any:
         """Issue another access token."""
-        form, client = self.request.form, self.request.client
+        request: Any = self.request
+        form, client = request.form, request.client
         if not form.get("refresh_token"):
             raise gate.invalid_request("Send refresh_token.")
         return 200, answer(actions.refresh(current.broker(), client, form, schemas.limits)), []
 
 
-class Server(AuthorizationServer):  # type: ignore[misc]
+class Server(AuthorizationServer):
     """Routing of grant types and the form of errors are Authlib's; storage, authentication and redirects are ours."""
 
     def __init__(self) -> None:
@@ -65,10 +66,11 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         form = gate.parse_form(request.get_data())
         made = OAuth2Request("POST", current.broker().settings.origin + request.path, headers={"Authorization": request.headers.get("Authorization", "")})
         made.payload = BasicOAuth2Payload(form)
-        made._body = form  # noqa: SLF001 - Authlib's own place for the parsed body
+        # Authlib's own place for the parsed body, which its grants read.
+        made._body = form  # type: ignore[attr-defined] # noqa: SLF001
         return made
 
-    def authenticate_client(self, request: OAuth2Request, methods: object, endpoint: str = "token") -> Client:  # noqa: ARG002 - Authlib's signature
+    def authenticate_client(self, request: Any, methods: object, endpoint: str = "token") -> Any:  # noqa: ARG002 - Authlib's signature
         """Our own client authentication; failures are counted per address, successes per client."""
         broker = current.broker()
         broker.limits.check("unauthenticated", current.address())

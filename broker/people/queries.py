@@ -4,8 +4,9 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
+from broker.db import AnyRow
 from broker.opening import Broker
 from broker.people.models import people, sessions, sign_up_links
 from broker.vault.credentials import Credential
@@ -32,16 +33,14 @@ def name_tag(broker: Broker, name: str) -> bytes:
 
 def session(broker: Broker, tx: Connection, credential: Credential) -> Session | None:
     """The live session behind a credential, or None."""
-    row = tx.execute(
-        select(sessions).where(sessions.c.person_id == credential.person_id, sessions.c.hash == credential.hash)
-    ).first()
+    row = tx.execute(select(sessions).where(sessions.c.person_id == credential.person_id, sessions.c.hash == credential.hash)).first()
     now = broker.now()
     if row is None or now >= row.expires_at or now - row.seen_at > dt.timedelta(days=broker.settings.session_idle_days):
         return None
     return Session(row.person_id, row.hash, row.made_at, row.expires_at, now - row.seen_at >= IDLE_HOUR)
 
 
-def by_name(broker: Broker, tx: Connection, name: str) -> Row[tuple[bytes, bytes]] | None:
+def by_name(broker: Broker, tx: Connection, name: str) -> AnyRow | None:
     """(person_id, sealed password hash) of the person with this sign-in name."""
     return tx.execute(select(people.c.person_id, people.c.password).where(people.c.name_tag == name_tag(broker, name))).first()
 

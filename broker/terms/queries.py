@@ -12,7 +12,8 @@ from policies.terms import DEFAULT_TERMS, Terms
 
 def version(tx: Connection, person_id: bytes) -> int:
     """The number of the terms in force; 0 means the defaults every new person starts with."""
-    return tx.execute(select(people.c.terms_version).where(people.c.person_id == person_id)).scalar_one()
+    number: int = tx.execute(select(people.c.terms_version).where(people.c.person_id == person_id)).scalar_one()
+    return number
 
 
 def current(tx: Connection, ring: Keyring) -> Terms:

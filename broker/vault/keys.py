@@ -14,9 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Select, select, update
 
-from broker.db import Store
+from broker.db import AnyRow, Store
 from broker.errors import Sealed, Unsealable
 from broker.vault import derive, slots
 from broker.vault.envelope import HEADER_BYTES, WRAPS, OpenKey, Place, key_id_of, new_key_pair, seal_to, unseal_with
@@ -61,13 +61,11 @@ class Keyring:
         self.remembered: dict[object, Any] = {}
         self.tag: Callable[[str, str, str], Callable[[str | bytes], bytes]] = lru_cache(maxsize=256)(self._tag)
 
-    def _place(self, row: Row[Any]) -> bytes:
+    def _place(self, row: AnyRow) -> bytes:
         return _wrap_place(self.person_id, row.key_id, row.holder)
 
     def _wraps(self) -> Select[Any]:
-        joined = person_keys.join(
-            person_wraps, (person_wraps.c.person_id == person_keys.c.person_id) & (person_wraps.c.key_id == person_keys.c.key_id)
-        )
+        joined = person_keys.join(person_wraps, (person_wraps.c.person_id == person_keys.c.person_id) & (person_wraps.c.key_id == person_keys.c.key_id))
         return select(person_keys, person_wraps.c.holder, person_wraps.c.wrapped).select_from(joined).where(person_keys.c.person_id == self.person_id)
 
     def _tag(self, kind: str, table: str, column: str) -> Callable[[str | bytes], bytes]:
@@ -85,6 +83,10 @@ class Keyring:
     def pairwise(self, vendor_id: str) -> bytes:
         """The id under which one vendor knows this person, 16 bytes."""
         return derive.tagger(self._index, "pairwise")(vendor_id)
+
+    def import_key(self) -> bytes:
+        """What this person's imports make their event ids with, 32 bytes: equal rows get equal ids, and nobody else can tell which."""
+        return derive.subkey(self._index, "import")
 
     def key_for(self, kind: str, month: str, seals: int = 1) -> OpenKey:
         """The key to seal `seals` more values of this kind and month (`2026-11`) with; made, durably, where there is none."""
@@ -122,13 +124,11 @@ class Keyring:
         else:
             holder = f"key:{self._parent.key_id.hex()}"
             wrapped = self._parent.seal(_wrap_place(self.person_id, key_id, holder), secret)
-        tx.execute(
-            person_keys.insert().values(person_id=self.person_id, key_id=key_id, role="data", kind=kind, month=month, state="active", seals=seals)
-        )
+        tx.execute(person_keys.insert().values(person_id=self.person_id, key_id=key_id, role="data", kind=kind, month=month, state="active", seals=seals))
         tx.execute(person_wraps.insert().values(person_id=self.person_id, key_id=key_id, holder=holder, wrapped=wrapped))
         return key_id, secret
 
-    def _unwrap(self, row: Row[Any]) -> bytes:
+    def _unwrap(self, row: AnyRow) -> bytes:
         if row.holder.startswith("public:"):
             return unseal_with(self._ledger_private, self._place(row), row.wrapped)
         return self._parent.unseal(self._place(row), row.wrapped)
@@ -234,4 +234,3 @@ def _first_epoch(tx: Connection, root: bytes) -> None:
     wrapped = OpenKey(bytes(16), root, WRAPS).seal(_KEK_PLACE.at(_EPOCH), os.urandom(32))
     tx.execute(epochs.insert().values(epoch=_EPOCH, state="active", wrapped_kek=wrapped))
     tx.execute(host_keys.insert(), [{"name": name, "secret": os.urandom(32)} for name in _HOST])
-

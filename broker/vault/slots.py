@@ -16,7 +16,7 @@ KEY_FILE_BYTES: Final = 32
 _PLACE: Final = Place(b"", "slots", "wrapped_root")
 
 
-class NoKey(Exception):  # noqa: N818 - the message tells the operator what to do.
+class NoKey(Exception):
     """The vault cannot be opened; the message says what to do."""
 
 

@@ -45,7 +45,7 @@ def add_client(broker: Broker, metadata: dict[str, Any]) -> str:
 
 def seed_extension(broker: Broker) -> None:
     """Make sure that the person's own extension is registered as the one public client."""
-    row = {
+    row: dict[str, Any] = {
         "client_id": EXTENSION, "vendor_id": None, "name": "Proffer extension", "method": "none",
         "redirect_uris": list(EXTENSION_REDIRECTS), "jwks": {}, "enabled": True, "made_at": broker.now(),
     }  # fmt: skip

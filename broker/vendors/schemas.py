@@ -1,7 +1,6 @@
 """What a client's metadata must look like (RFC 7591 names), for `broker client add` and, later, registration."""
 
 import re
-import unicodedata
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -9,17 +8,14 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate, validates
 
+from broker.vendors.words import plain_text
+
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 _DOMAIN: Final = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{1,62}")
 _PRINTABLE_URI: Final = re.compile(r"[!#$&-;=?-Z_a-z~\[\]%]{1,2000}")
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "k"})
 RSA_BITS: Final = range(2048, 4097)
-
-
-def plain_text(text: str) -> str:
-    """A vendor's words without control, direction and zero-width characters, spaces folded (interface.md section 2)."""
-    kept = "".join(c if c.isprintable() or c.isspace() else "" for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) not in {"Cf", "Cc", "Co"} or c.isspace())
-    return " ".join(kept.split())
+MOST_KEYS: Final = 10
 
 
 def check_redirect_uri(uri: str) -> None:
@@ -76,7 +72,7 @@ class ClientMetadata(Schema):
     @validates("jwks")
     def _jwks(self, value: dict[str, Any], **_: object) -> None:
         keys = value.get("keys")
-        if not isinstance(keys, list) or not 1 <= len(keys) <= 10 or not all(isinstance(key, dict) for key in keys):
+        if not isinstance(keys, list) or not 1 <= len(keys) <= MOST_KEYS or not all(isinstance(key, dict) for key in keys):
             raise ValidationError('Give {"keys": [...]} with one to ten public keys.')
         for key in keys:
             check_key(key)

@@ -128,7 +128,7 @@ def item_allowed(part: Json, event: Json, item: Json) -> bool:
     return not any(hits(carve, event, category) for carve in whole(part))
 
 
-def covers(part: Json, event: Json) -> bool:  # noqa: PLR0911 - one return per row of the table.
+def covers(part: Json, event: Json) -> bool:
     """Whether an absolute slice, as JSON, holds an event."""
     if event["kind"] not in part["kinds"]:
         return False
@@ -210,7 +210,7 @@ def value_of(part: Json, event: Json, name: str, level: str, alias: Callable[[st
 UNITS = {"EUR": 100, "JPY": 100, "KWD": 1000, "SEK": 1000}
 
 
-def at_level(name: str, level: str, value: Any) -> Any:  # noqa: PLR0911 - one return per row of the table.
+def at_level(name: str, level: str, value: Any) -> Any:
     """One exact value at a level (section 3)."""
     if level in ("exact", "leaf", "region", "domain", "type") or (name, level) == ("device", "class"):
         return value

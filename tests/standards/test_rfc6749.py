@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from makers import ORIGIN, Browser, Clock, Shop, purchases
+from makers import Browser, Clock, Shop, purchases
 
 from broker.grants import actions as grants
 from broker.grants import queries
@@ -133,7 +133,10 @@ def test_refresh_never_widens(alice: Browser, bookshop: Shop) -> None:
     bookshop.connect(alice)
     assert bookshop.refresh(scope="events:read events:write").json["error"] == "invalid_scope"
     assert bookshop.refresh(authorization_details='[{"type":"personal_data_access","identifier":"c9"}]').json["error"] == "invalid_authorization_details"
-    assert bookshop.refresh(authorization_details='[{"type":"personal_data_access","identifier":"c1","fields":{}}]').json["error"] == "invalid_authorization_details"
+    assert (
+        bookshop.refresh(authorization_details='[{"type":"personal_data_access","identifier":"c1","fields":{}}]').json["error"]
+        == "invalid_authorization_details"
+    )
     assert bookshop.refresh(authorization_details='[{"type":"personal_data_access","identifier":"c1"}]').status_code == 200
 
 

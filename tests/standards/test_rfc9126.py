@@ -113,7 +113,12 @@ def test_authorize_needs_a_pushed_request(alice: Browser, bookshop: Shop, others
     """Rows 1, 2, 3, 24: an error page, never a redirect."""
     url = bookshop.ask()
     uri = parse_qs(urlsplit(url).query)["request_uri"][0]
-    for query in ("", f"client_id={bookshop.client_id}", f"client_id={otherstore.client_id}&request_uri={uri}", f"client_id={bookshop.client_id}&request_uri={uri}x"):
+    for query in (
+        "",
+        f"client_id={bookshop.client_id}",
+        f"client_id={otherstore.client_id}&request_uri={uri}",
+        f"client_id={bookshop.client_id}&request_uri={uri}x",
+    ):
         answer = alice.get(f"/oauth/authorize?{query}")
         assert answer.status_code == 400
         assert "Location" not in answer.headers
@@ -173,7 +178,12 @@ def test_a_wider_or_forged_choice_gives_nothing(alice: Browser, bookshop: Shop) 
     path = alice.open(bookshop.ask())
     form = alice.form(path)
     offered = form.pop("offered")
-    for forged in ({"give": [*offered, "i9~all"]}, {"give": offered, "1.field.price": "exact"}, {"give": offered, "1.max_age": "P365D"}, {"give": offered, "1.reads": "100"}):
+    for forged in (
+        {"give": [*offered, "i9~all"]},
+        {"give": offered, "1.field.price": "exact"},
+        {"give": offered, "1.max_age": "P365D"},
+        {"give": offered, "1.reads": "100"},
+    ):
         data = {**form, **forged, "answer": "give"}
         answer = alice.client.post("/oauth/authorize/decision", data=data, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"})
         assert answer.status_code == 400, forged

@@ -1,4 +1,4 @@
-# ruff: noqa: N818 - each name says what happened, as the problem page of the broker does.
+
 """What can go wrong between a vendor and a broker, as types: RFC 9457 problems, RFC 6749 errors, and a broker that does not answer.
 
 ProfferError

@@ -172,7 +172,7 @@ def test_reading_is_bounded_in_time(tmp_path: Path) -> None:
 
 
 def test_the_copy_is_private_and_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
+    monkeypatch.setattr("broker.imports.rooms.MEMORY", tmp_path / "temp")
     (tmp_path / "temp").mkdir()
     path = database(tmp_path / "History", *HISTORY)
     with databases.opened(path):

@@ -1,0 +1,56 @@
+"""Settings: from the environment, from files, and refused with a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from broker.config import Settings, WrongSetting, from_environment, in_force
+
+
+def test_nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A private broker on this computer."""
+    settings = from_environment()
+    assert (settings.host, settings.port, settings.origin) == ("127.0.0.1", 8440, "http://localhost:8440")
+    assert settings.data_dir not in settings.key_file.parents
+    monkeypatch.setenv("BROKER_PORT", "9000")
+    assert from_environment().origin == "http://localhost:9000"
+
+
+def test_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "level").write_text("DEBUG\n")
+    monkeypatch.setenv("BROKER_LOG_LEVEL_FILE", str(tmp_path / "level"))
+    monkeypatch.setenv("BROKER_KEY_FILE", str(tmp_path / "key"))
+    settings = from_environment()
+    assert settings.log_level == "DEBUG"
+    assert settings.key_file == tmp_path / "key"
+
+
+WRONG = {
+    "BROKER_COLOUR": ("blue", "not a setting"),
+    "BROKER_PORT": ("many", "BROKER_PORT cannot be used"),
+    "BROKER_ORIGIN": ("http://broker.example", "https"),
+    "BROKER_SANDBOX": ("maybe", "BROKER_SANDBOX cannot be used"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_it_refuses(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    value, sentence = WRONG[name]
+    monkeypatch.setenv(name, value)
+    with pytest.raises(WrongSetting, match=sentence):
+        from_environment()
+
+
+@pytest.mark.parametrize("origin", ["https://broker.example/path", "broker.example", "ftp://x.example", "https://broker.example?x"])
+def test_an_origin_is_scheme_and_host(origin: str) -> None:
+    with pytest.raises(WrongSetting, match="BROKER_ORIGIN"):
+        Settings(origin=origin)
+
+
+def test_the_key_never_lies_beside_the_data(tmp_path: Path) -> None:
+    with pytest.raises(WrongSetting, match="BROKER_KEY_FILE"):
+        Settings(data_dir=tmp_path, key_file=tmp_path / "sub" / "key")
+
+
+def test_in_force_names_everything() -> None:
+    assert in_force(Settings())["BROKER_THREADS"] == "4"

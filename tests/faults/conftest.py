@@ -1,0 +1,30 @@
+"""What the fault tests share: the nursery, stores to be hurt, and a seed that is printed."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from servers import ROOT, Nursery
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """One nursery for all tests of this process."""
+    with Nursery.opened() as made:
+        yield made
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Seeded randomness; FAULT_SEED repeats a run."""
+    seed = int(os.environ.get("FAULT_SEED") or random.SystemRandom().getrandbits(32))
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    print(f"\n{request.node.name}: seed {seed}, commit {commit}")
+    return random.Random(seed)

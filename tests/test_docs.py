@@ -1,0 +1,104 @@
+"""The documentation under test: settings, routes, problems and commands without their words fail, and so do README blocks that are not true."""
+
+import json
+import re
+from pathlib import Path
+
+import click
+import pytest
+from flask import Flask
+
+from broker import errors
+from broker.__main__ import main
+from broker.config import sentences
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "broker" / "docs"
+
+
+def headings(name: str) -> set[str]:
+    return set(re.findall(r"^## (.+)$", (DOCS / f"{name}.md").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_every_setting_has_its_heading_and_sentence() -> None:
+    text = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
+    assert headings("reference/configuration") == set(sentences())
+    for name, (_, sentence) in sentences().items():
+        assert f"## {name}\n\n{sentence}" in text
+
+
+def test_every_problem_has_its_heading() -> None:
+    assert headings("reference/problems") >= {error.slug for error in errors.every_error()}
+
+
+def test_every_problem_page_exists(app: Flask) -> None:
+    client = app.test_client()
+    for error in errors.every_error():
+        answer = client.get(f"/problems/{error.slug}", base_url="http://localhost:8440")
+        assert answer.status_code == 200, error.slug
+        assert str(error.status) in answer.text
+
+
+def test_every_api_route_has_its_heading(app: Flask) -> None:
+    found = {
+        f"{method} {rule.rule}" for rule in app.url_map.iter_rules() if rule.rule.startswith("/v1") for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert headings("reference/events-api") == found
+
+
+def test_every_scope_is_named() -> None:
+    text = (DOCS / "reference" / "events-api.md").read_text(encoding="utf-8")
+    assert "`events:read`" in text
+    assert "`events:write`" in text
+
+
+def commands(group: click.Group, before: str = "broker") -> list[str]:
+    found = []
+    for name, command in group.commands.items():
+        found += commands(command, f"{before} {name}") if isinstance(command, click.Group) else [f"{before} {name}"]
+    return found
+
+
+def test_every_command_is_named() -> None:
+    text = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+    for command in commands(main):
+        head, _, last = command.rpartition(" ")
+        assert command in text or (head in text and f"`{last}" in text), command
+
+
+def test_readme_commands_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {"run", "test"} <= set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= targets
+    assert text.index("make run") < text.index("make test")
+    for command in re.findall(r"\.venv/bin/broker ?([a-z]*)", text):
+        assert not command or command in main.commands
+
+
+@pytest.mark.parametrize("path", [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"], ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (path.parent / target).exists(), target
+
+
+def test_json_blocks_are_json() -> None:
+    for path in DOCS.rglob("*.md"):
+        for block in re.findall(r"```json\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+            json.loads(block)
+
+
+def test_python_blocks_compile() -> None:
+    for path in DOCS.rglob("*.md"):
+        for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+            compile(block, str(path), "exec")
+
+
+def test_decisions_are_numbered_once() -> None:
+    numbers = [path.name[:4] for path in (DOCS / "decisions").glob("0*.md")]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_every_error_class_is_drawn() -> None:
+    drawn = errors.__doc__ or ""
+    for error in errors.every_error():
+        assert error.__name__ in drawn or error is errors.Internal, error.__name__
