@@ -3,84 +3,16 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from broker.config import Settings, WrongSetting, from_environment, in_force
+from broker.config import in_force
+from broker.terminal import fail, opened, person_named, run_server, settings, with_broker
 
 if TYPE_CHECKING:
     from broker.opening import Broker
 
-P = ParamSpec("P")
-FAILED, CHECK_FAILED, SCHEMA_TOO_NEW = 1, 3, 5
-
-
-def fail(sentence: str, code: int = FAILED) -> None:
-    """Say what is wrong on stderr and end with this exit status."""
-    click.echo(f"broker: {sentence}", err=True)
-    sys.exit(code)
-
-
-def settings() -> Settings:
-    """The settings in force, or an end with a sentence."""
-    try:
-        return from_environment()
-    except WrongSetting as wrong:
-        fail(str(wrong), 2)
-        raise
-
-
-@contextmanager
-def opened() -> Iterator["Broker"]:
-    """The broker of the settings in force, open for one command; every foreseen failure becomes one sentence."""
-    from broker.db import PragmaRefused  # noqa: PLC0415 - the command must answer --help at once
-    from broker.errors import BrokerError  # noqa: PLC0415 - the same
-    from broker.migrations import SchemaTooNew  # noqa: PLC0415 - the same
-    from broker.opening import opened as opening  # noqa: PLC0415 - the same
-    from broker.vault.slots import NoKey  # noqa: PLC0415 - the same
-
-    try:
-        with opening(settings()) as broker:
-            yield broker
-    except SchemaTooNew as too_new:
-        fail(str(too_new), SCHEMA_TOO_NEW)
-    except (NoKey, PragmaRefused) as refused:
-        fail(str(refused))
-    except BrokerError as error:
-        for each in error.errors:
-            click.echo(f"{each['pointer'] or '/'}: {each['detail']}", err=True)
-        fail(error.detail)
-
-
-def with_broker(command: Callable[..., None]) -> Callable[..., None]:
-    """Hand an open broker to a command as its first argument."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        with opened() as broker:
-            command(broker, *args, **kwargs)
-
-    return run
-
-
-def person_named(broker: "Broker", name: str | None) -> bytes:
-    """The person_id behind a name, or the only person's; ends with a sentence if there is no such person."""
-    from broker.people import queries  # noqa: PLC0415 - see opened
-
-    with broker.reading() as tx:
-        everyone = queries.everyone(tx)
-        row = queries.by_name(broker, tx, name) if name else None
-    if name and row is None:
-        fail(f"Nobody here is called {name!r}.")
-    if row is not None:
-        return bytes(row.person_id)
-    if len(everyone) != 1:
-        fail("Say whom you mean with --person NAME." if everyone else "Nobody has an account here yet. Run: broker person add")
-    return everyone[0]
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -106,22 +38,6 @@ def serve() -> None:
         click.echo(f"Make your account here, once, within 15 minutes:\n\n    {found.origin}/sign-up/{link}\n")
     sys.stdout.flush()
     run_server(found)
-
-
-def run_server(found: Settings) -> None:
-    """Run the server until it is told to stop."""
-    from granian import Granian  # noqa: PLC0415 - see opened
-    from granian.constants import Interfaces  # noqa: PLC0415 - see opened
-    from granian.log import LogLevels  # noqa: PLC0415 - see opened
-
-    server = Granian(
-        "broker.serving:make", factory=True, address=found.host, port=found.port, interface=Interfaces.WSGI, workers=found.workers,
-        blocking_threads=found.threads, log_level=LogLevels.warning, log_access=False, respawn_failed_workers=True, workers_kill_timeout=10,
-    )  # fmt: skip
-    try:
-        server.serve()
-    except OSError as error:
-        fail(f"Port {found.port} cannot be used: {error.strerror or error}. Set BROKER_PORT to another.")
 
 
 @main.command()

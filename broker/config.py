@@ -84,7 +84,7 @@ def from_environment() -> Settings:
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known and name.removesuffix("_FILE") not in known:
             raise WrongSetting(f"{name} is not a setting of the broker. `broker config` lists them all.")
-    env = FileAwareEnv()
+    env = FileAwareEnv(strip_whitespace=True)
     given: dict[str, Any] = {}
     readers: dict[type, Any] = {int: env.int, bool: env.bool, str: env.str}
     for f in fields(Settings):

@@ -36,7 +36,7 @@ WORDS: Final = (
 @click.option("--seed", default=7, show_default=True, help="Another number makes another year.")
 def demo(port: int, shop_port: int, seed: int) -> None:
     """Show the whole story in two minutes: a throw-away broker with synthetic people, and a bookshop that asks."""
-    from broker.__main__ import fail, run_server  # noqa: PLC0415 - a module that is itself still being loaded
+    from broker.terminal import fail, run_server  # noqa: PLC0415 - the command must answer --help at once
 
     for wanted in (port, shop_port):
         if not _is_free(wanted):

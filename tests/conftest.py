@@ -25,6 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--deep", action="store_true", help="The nightly counts: 50,000 examples a property, 1,000 kills.")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Modules ask for it while they are imported, in workers too.
+    if config.getoption("--deep"):
+        os.environ["PROFFER_DEEP"] = "1"
+
+
 @pytest.fixture(scope="session")
 def deep(request: pytest.FixtureRequest) -> bool:
     """Whether the nightly counts are wanted."""

@@ -27,7 +27,7 @@ LEAVES = {
     "imports": {"sources", "chromium", "firefox", "purchases", "amazon", "browsers", "reports", "databases", "visits", "tables", "money", "times", "columns", "incoming", "findings", "rooms", "work"},
 }
 UPPER = {"schemas", "api", "pages", "endpoints", "metadata", "server", "consent", "choices", "cli"}
-GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors"}
+GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal"}
 GROUND = {"config", "errors", "db", "writer", "opening", "migrations", "limits", "rows", "words"}
 # They put the whole together.
 TOP = {"__init__", "__main__", "serving", "demo", "synthetic"}

@@ -33,6 +33,7 @@ TABS: Final = {
 _DAYS: Final = {"from": "first", "to": "last"}
 _PLAIN: Final = ("kind", "from", "to", "site", "class", "category")
 _OLDER: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)~([0-9a-f]{32})")
+_BATCH: Final = re.compile(r"[0-9a-f]{32}")
 _MOST_SITES: Final = 50
 
 
@@ -175,6 +176,7 @@ def _shown(event: Event, extensions: set[str], zone: ZoneInfo) -> dict[str, Any]
         "url": event.get("url", ""),
         "total": cells.get("total", ""),
         "grant": event["origin"] if event["origin"] in extensions else "",
+        "batch": event["origin"] if _BATCH.fullmatch(event["origin"]) else "",
     }
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, not_, or_, select
 
 from broker.db import AnyRow
 from broker.events.models import counts, events

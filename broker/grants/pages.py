@@ -121,7 +121,8 @@ def revoke(grant_id: str) -> Any:
 def pause(grant_id: str) -> Any:
     """Stop a grant until its person resumes it."""
     raw, grant = _changed(grant_id)
-    if actions.pause(current.broker(), person().person_id, raw):
+    broker = current.broker()
+    if grant.state(broker.now()) == "active" and actions.pause(broker, person().person_id, raw):
         flash(f"Paused. {grant.name} can {'add' if grant.collects else 'read'} nothing until you resume it.", "good")
     return _back(grant_id)
 

@@ -81,11 +81,25 @@ def _give(entry: Entry, who: str) -> str:
     return f"You let {what}{until}."
 
 
+def _doer(entry: Entry, who: str) -> str:
+    return {"person": "You", "client": who, "operator": "The operator"}.get(entry["by"]["role"], "The broker")
+
+
+def _import(entry: Entry, who: str) -> str:
+    source = f" from {entry['file']}" if entry.get("file") else ""
+    return f"{_doer(entry, who)} imported {_count(entry)}{source}."
+
+
+def _forget(entry: Entry, who: str) -> str:
+    if "undo" in entry:
+        return f"{_doer(entry, who)} took an import back, and with it {_count(entry)}."
+    return f"{_doer(entry, who)} forgot {_count(entry)}."
+
+
 def _change(word: str) -> Callable[[Entry, str], str]:
     def sentence(entry: Entry, who: str) -> str:
         mine = "your extension" if who == OWN else who
-        doer = {"person": "You", "client": who, "broker": "The broker", "operator": "The operator"}.get(entry["by"]["role"], "The broker")
-        return f"{doer} {word} the grant of {mine}."
+        return f"{_doer(entry, who)} {word} the grant of {mine}."
 
     return sentence
 
@@ -120,8 +134,8 @@ _SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
     "refuse": _refuse,
     "read": _read,
     "upload": _upload,
-    "import": lambda entry, _who: f"You imported {_count(entry)}.",
-    "forget": lambda entry, _who: f"You forgot {_count(entry)}.",
+    "import": _import,
+    "forget": _forget,
     "export": _fixed("You took a copy of your events out."),
     "terms": lambda entry, _who: f"You changed your terms{_version(entry)}.",
     "sign_in": _sign_in,

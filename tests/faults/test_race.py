@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from granted import READ, Granted, a_client, a_person, granted
 from makers import purchase, settings_in
 from servers import Nursery, Server, call

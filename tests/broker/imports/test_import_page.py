@@ -26,9 +26,13 @@ CHROME = "browser_history/hindsight_chrome10_History.sqlite.gz"
 CUSTOMER = "12748.0"
 
 
-def send(person: Browser, content: bytes, name: str = "History", **more: Any) -> TestResponse:
-    """Upload a file."""
-    return person.post("/import", {"file": (io.BytesIO(content), name), **more}, page="/import", content_type="multipart/form-data")
+def send(person: Browser, content: bytes, name: str = "History") -> TestResponse:
+    """Upload a file, in a body of our own: werkzeug's would lie in a temporary file that nobody closes."""
+    token = f'--cut\r\nContent-Disposition: form-data; name="csrf_token"\r\n\r\n{person.csrf("/import")}\r\n'
+    file = f'--cut\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+    body = token.encode() + file.encode() + content + b"\r\n--cut--\r\n"
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    return person.client.post("/import", data=body, base_url=ORIGIN, headers=headers, content_type="multipart/form-data; boundary=cut")
 
 
 def ended(person: Browser, path: str) -> str:
@@ -82,7 +86,8 @@ def test_a_history_is_tried_taken_in_and_undone(alice: Browser, real: Callable[[
 
     assert "93 events deleted" in act(alice, path, "undo")
     assert totals(alice) == {}
-    assert "93 events" in act(alice, tried(alice, content), "take") or totals(alice)["page_visit"] == 84
+    act(alice, tried(alice, content), "take")
+    assert totals(alice)["page_visit"] == 84, "an undone import may come again"
 
 
 def test_a_stranger_sees_and_undoes_nothing(alice: Browser, bob: Browser, real: Callable[[str], Path]) -> None:
@@ -331,6 +336,6 @@ def test_no_planted_text_is_in_any_file(alice: Browser) -> None:
 
 
 def test_a_refused_upload_never_touches_the_disk_as_plain_text(alice: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.SpooledTemporaryFile", None)
-    monkeypatch.setattr("tempfile.TemporaryFile", None)
+    # Where werkzeug would put the file; calling it would break.
+    monkeypatch.setattr("werkzeug.formparser.SpooledTemporaryFile", None)
     assert send(alice, b"%PDF" + bytes(2**20)).status_code == 422
