@@ -7,10 +7,9 @@ holds it by its state: each chunk is written only while the state is still the w
 import datetime as dt
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -23,58 +22,28 @@ from broker import errors
 from broker.events import actions as event_actions
 from broker.events import queries as event_queries
 from broker.events.shape import Event, written
-from broker.imports import browsers, columns, incoming, purchases, queries, rooms, sources
+from broker.imports import browsers, files, incoming, purchases, queries, rooms
+from broker.imports.files import Progress
 from broker.imports.findings import Findings
 from broker.imports.models import batches
 from broker.imports.queries import HELD, SILENCE, Batch
-from broker.imports.reports import Report, Unreadable
+from broker.imports.reports import Unreadable
 from broker.imports.sources import Source
 from broker.ledger import actions as ledger
 from broker.opening import Broker
 from broker.vault.keys import Keyring
 
 log = logging.getLogger(__name__)
-CHUNK: Final = 500
-# So many events are held in memory at once to be sorted, about 100 MB.
-RUN: Final = 100_000
 UNDO_CHUNK: Final = 2000
 HEARTBEAT: Final = 2.0
 TRIES: Final = 20
-FREE_AT_LEAST: Final = 64 * 2**20
 DAY: Final = dt.timedelta(days=1)
 OPERATOR: Final = {"role": "operator"}
-GONE: Final = "The uploaded file is kept for a day only, and is no longer here. Choose it again."
 UNFORESEEN: Final = "Something went wrong here and was logged. Nothing of this file was kept."
-Progress = Callable[[int], None]
 
 
 class Stopped(Exception):
     """The batch is no longer the worker's."""
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """What a parser cannot read is refused with its sentence."""
-    try:
-        yield
-    except Unreadable as unreadable:
-        raise errors.ImportRefused(str(unreadable)) from None
-
-
-def recognise(broker: Broker, path: Path) -> Source:
-    """What a file is; raises `ImportRefused` with the sentence for the person, and `StorageFull`."""
-    if shutil.disk_usage(broker.settings.data_dir).free < FREE_AT_LEAST:
-        raise errors.StorageFull
-    with _refusals():
-        return sources.recognise(path, limit=broker.settings.import_max_mib * 2**20)
-
-
-def head_of(source: Source) -> list[list[str]]:
-    """The first rows of a table; raises `ImportRefused` like `recognise`."""
-    if source.table is None:
-        return []
-    with _refusals():
-        return columns.head(source.table)
 
 
 # Batches: their rows, and moving them from state to state
@@ -134,7 +103,7 @@ def upload(broker: Broker, person_id: bytes, stream: BinaryIO, source: Source, n
     ring = broker.keyring(person_id)
     details: dict[str, Any] = {"name": name[:200], "kind": source.kind, "from": "upload"}
     if source.table is not None:
-        details["head"] = {"header": list(source.table.header), "rows": head_of(source)}
+        details["head"] = {"header": list(source.table.header), "rows": files.head_of(source)}
     batch_id = os.urandom(16)
     incoming.keep(broker, ring, batch_id, stream, source.size)
     try:
@@ -148,7 +117,7 @@ def upload(broker: Broker, person_id: bytes, stream: BinaryIO, source: Source, n
 def from_browser(broker: Broker, person_id: bytes, chosen: browsers.Found) -> Batch:
     """A batch of an installed browser's history; the file stays where it is and is read from there each time."""
     ring = broker.keyring(person_id)
-    source, batch_id = recognise(broker, chosen.path), os.urandom(16)
+    source, batch_id = files.recognise(broker, chosen.path), os.urandom(16)
     name = f"{chosen.browser}, profile {chosen.profile}"
     _begin(broker, ring, "reading", {"name": name, "kind": source.kind, "from": "browser", "browser": browsers.digest(chosen)}, batch_id)
     return _load(broker, ring, batch_id)
@@ -164,61 +133,41 @@ def set_mapping(broker: Broker, person_id: bytes, batch: Batch, mapping: purchas
         raise errors.Conflict from None
 
 
-@contextmanager
-def _file_of(broker: Broker, ring: Keyring, batch: Batch) -> Iterator[Source]:
-    """The batch's file, recognised, plain only for as long as the block runs. Raises `Unreadable`."""
-    limit = broker.settings.import_max_mib * 2**20
-    if batch.details["from"] == "browser":
-        chosen = next((each for each in browsers.installed(Path.home()) if browsers.digest(each) == batch.details["browser"]), None)
-        if chosen is None:
-            raise Unreadable("This browser's history is no longer where it was.")
-        yield sources.recognise(chosen.path, limit=limit)
-        return
-    with rooms.room(incoming.size(broker, batch.batch_id)) as room:
-        try:
-            incoming.unseal(broker, ring, batch.batch_id, room / "file")
-        except incoming.Gone:
-            raise Unreadable(GONE) from None
-        yield sources.recognise(room / "file", limit=limit)
-
-
 # The runs over a file
 
 
-def _run(broker: Broker, ring: Keyring, source: Source, mapping: purchases.Mapping | None) -> tuple[Iterator[Event], Report]:
-    report = Report()
-    return sources.events(source, report, now=broker.now(), key=ring.import_key(), mapping=mapping), report
-
-
-def _try(broker: Broker, ring: Keyring, source: Source, mapping: purchases.Mapping | None, progress: Progress) -> tuple[Findings, list[Event] | None]:
-    """Read a file to its end and write nothing; returns its events too, where they fit in memory. Raises `Unreadable`."""
-    found, (events, report) = Findings(), _run(broker, ring, source, mapping)
-    kept: list[Event] | None = []
-    while chunk := list(islice(events, CHUNK)):
+def _try(broker: Broker, ring: Keyring, source: Source, mapping: purchases.Mapping | None, progress: Progress) -> Findings:
+    """Read a file to its end, compare it with what is here, and write nothing. Raises `Unreadable`."""
+    found, (events, report) = Findings(), files.run(broker, ring, source, mapping)
+    while chunk := list(islice(events, files.CHUNK)):
         with broker.reading() as tx:
             found.count(chunk, queries.status(tx, ring, [event["id"] for event in chunk]))
-        if kept is not None:
-            kept.extend(chunk)
-            kept = kept if len(kept) <= RUN else None
         progress(found.total)
-    return found.close(report), kept
+    return found.close(report)
 
 
 def _store(broker: Broker, ring: Keyring, batch_id: bytes, events: Iterator[Event], progress: Progress) -> Findings:
     """Seal and store events in chunks, each in a transaction that also counts it. Raises `Stopped` and `Unreadable`."""
     found, origin, received = Findings(), batch_id.hex(), written(broker.now())
-    while run := list(islice(events, RUN)):
-        # In the order of the table's key: a run of one file touches each page of the tree once.
-        run.sort(key=lambda event: (event["kind"], event["time"]))
-        for start in range(0, len(run), CHUNK):
-            chunk = run[start : start + CHUNK]
+
+    def write(ready: list[event_actions.Ready]) -> Any:
+        def job(tx: Connection) -> dict[str, str]:
+            _moved(broker, tx, ring, batch_id, ("taking",), done=batches.c.done + len(ready))
+            return event_actions.insert_ready(tx, ring, ready)
+
+        return _patiently(broker, job, sum(len(each.row["body"]) for each in ready))
+
+    # While one chunk is being written the next is parsed and sealed; two are never on their way at once.
+    with ThreadPoolExecutor(1, "imports-write") as pool:
+        waiting: tuple[list[Event], Future[Any]] | None = None
+        for chunk in files.in_order(events):
             ready = event_actions.seal(ring, [event_actions.place_of(event) for event in chunk], origin, received)
-
-            def job(tx: Connection, ready: list[event_actions.Ready] = ready) -> dict[str, str]:
-                _moved(broker, tx, ring, batch_id, ("taking",), done=batches.c.done + len(ready))
-                return event_actions.insert_ready(tx, ring, ready)
-
-            found.count(chunk, _patiently(broker, job, sum(len(each.row["body"]) for each in ready)))
+            if waiting:
+                found.count(waiting[0], waiting[1].result())
+                progress(found.total)
+            waiting = chunk, pool.submit(write, ready)
+        if waiting:
+            found.count(waiting[0], waiting[1].result())
             progress(found.total)
     return found
 
@@ -229,8 +178,8 @@ def try_out(broker: Broker, person_id: bytes, batch_id: bytes) -> None:
     batch = _load(broker, ring, batch_id)
     beat = _Heart(broker, ring, batch_id)
     try:
-        with _file_of(broker, ring, batch) as source:
-            found, _ = _try(broker, ring, source, batch.mapping, beat)
+        with files.file_of(broker, ring, batch) as source:
+            found = _try(broker, ring, source, batch.mapping, beat)
         details = _sealed(broker, ring, batch_id, {**batch.details, "found": found.to_json()})
         _move(broker, ring, batch_id, ("reading",), state="ready", total=found.total, done=0, details=details)
     except Unreadable as unreadable:
@@ -272,8 +221,8 @@ def take(broker: Broker, person_id: bytes, batch_id: bytes) -> None:
     ring = broker.keyring(person_id)
     batch = _load(broker, ring, batch_id)
     try:
-        with _file_of(broker, ring, batch) as source:
-            events, report = _run(broker, ring, source, batch.mapping)
+        with files.file_of(broker, ring, batch) as source:
+            events, report = files.run(broker, ring, source, batch.mapping)
             found = _store(broker, ring, batch_id, events, lambda _done: None)
         _finish(broker, ring, batch, found.close(report), ledger.PERSON)
     except Unreadable as unreadable:
@@ -319,17 +268,15 @@ def take_in_file(
     `trying` and `progress` are told how many events were read, then stored. Raises `ImportRefused`: nothing was stored.
     """  # fmt: skip
     ring = broker.keyring(person_id)
-    source, batch_id = recognise(broker, path), os.urandom(16)
-    with _refusals():
-        tried, events = _try(broker, ring, source, mapping, trying)
+    source, batch_id = files.recognise(broker, path), os.urandom(16)
+    with files.refusals():
+        events, total, report = files.read(broker, ring, source, mapping, trying)
     details = {"name": (name or path.name)[:200], "kind": source.kind, "from": "file"}
-    _begin(broker, ring, "taking", details, batch_id, tried.total)
+    _begin(broker, ring, "taking", details, batch_id, total)
     batch = _load(broker, ring, batch_id)
     try:
-        run, _ = (iter(events), None) if events is not None else _run(broker, ring, source, mapping)
-        found = _store(broker, ring, batch_id, run, progress)
-        found.seen, found.skipped, found.noted = tried.seen, tried.skipped, tried.noted
-        found.dropped_columns, found.ignored_columns = tried.dropped_columns, tried.ignored_columns
+        again = iter(events) if events is not None else files.run(broker, ring, source, mapping)[0]
+        found = _store(broker, ring, batch_id, again, progress).close(report)
         _finish(broker, ring, batch, found, by)
     except Unreadable as unreadable:
         _fail(broker, ring, batch, "taking", str(unreadable))
@@ -341,9 +288,9 @@ def take_in_file(
 
 def try_file(broker: Broker, person_id: bytes, path: Path, mapping: purchases.Mapping | None = None, trying: Progress = lambda _done: None) -> Findings:
     """The dry run of a file in place; stores nothing. Raises `ImportRefused`."""
-    source = recognise(broker, path)
-    with _refusals():
-        return _try(broker, broker.keyring(person_id), source, mapping, trying)[0]
+    source = files.recognise(broker, path)
+    with files.refusals():
+        return _try(broker, broker.keyring(person_id), source, mapping, trying)
 
 
 # Going back

@@ -92,15 +92,15 @@ def _list(*, as_json: bool) -> None:
 def _mapping(broker: "Broker", file: Path, told: dict[str, str]) -> tuple["Mapping | None", str]:
     """(the mapping, the file's kind); a CSV nobody knows is guessed where nothing was told. Ends with 2 where that does not do."""
     from broker import errors  # noqa: PLC0415 - see _list
-    from broker.imports import actions, columns  # noqa: PLC0415 - the same
+    from broker.imports import columns, files  # noqa: PLC0415 - the same
 
-    source = actions.recognise(broker, file)
+    source = files.recognise(broker, file)
     if source.table is None or (source.kind == "amazon" and not told):
         if told:
             raise click.UsageError("This file has no columns to be told: it is a browser's history.")
         return None, source.kind
     header = source.table.header
-    answers = columns.guess(header, actions.head_of(source)) | {key: "" if value == NO_NAME else value for key, value in told.items()}
+    answers = columns.guess(header, files.head_of(source)) | {key: "" if value == NO_NAME else value for key, value in told.items()}
     for one, other in (("unit_price", "line_total"), ("currency", "currency_column")):
         # Of two ways to say one thing, the one that was told beats the one that was guessed.
         if one in told and other not in told:

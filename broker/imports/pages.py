@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from broker import current, errors, layout
 from broker.config import LOOPBACK
 from broker.events import shape
-from broker.imports import actions, browsers, columns, queries, rooms
+from broker.imports import actions, browsers, columns, files, queries, rooms
 from broker.imports.queries import Batch
 from broker.imports.work import Work
 from broker.rows import counted
@@ -120,7 +120,7 @@ def upload() -> Any:
             if chosen is None or not chosen.filename:
                 return _index({"file": "Choose a file first."}, 422)
             plain.flush()
-            source = actions.recognise(broker, room / "file")
+            source = files.recognise(broker, room / "file")
             plain.seek(0)
             batch = actions.upload(broker, who.person_id, plain, source, Path(chosen.filename).name)
     except RequestEntityTooLarge:

@@ -15,7 +15,7 @@ from broker import errors
 from broker.db import metadata
 from broker.events import actions as events
 from broker.events import queries as event_queries
-from broker.imports import actions, incoming, queries
+from broker.imports import actions, files, incoming, queries
 from broker.imports.findings import Findings
 from broker.ledger import queries as ledger
 from broker.opening import Broker
@@ -47,7 +47,7 @@ def import_file(broker: Broker, person: Browser, path: Path) -> tuple[Findings, 
 
 def upload(broker: Broker, person: Browser, path: Path) -> queries.Batch:
     with path.open("rb") as stream:
-        return actions.upload(broker, person.person_id, stream, actions.recognise(broker, path), path.name)
+        return actions.upload(broker, person.person_id, stream, files.recognise(broker, path), path.name)
 
 
 def undo(broker: Broker, person: Browser, batch: str) -> int:
@@ -133,15 +133,15 @@ def test_a_file_that_breaks_midway_leaves_nothing(broker: Broker, alice: Browser
     actions.try_out(broker, alice.person_id, batch.batch_id)
     actions.claim(broker, alice.person_id, batch.batch_id)
     # The second run over the file meets the damage, after its first chunks were stored.
-    whole = actions.sources.events
+    whole = files.sources.events
 
     def broken(*args: Any, **kwargs: Any) -> Any:
         yield from list(whole(*args, **kwargs))[:70]
         raise actions.Unreadable("This database is damaged.")
 
-    monkeypatch.setattr(actions.sources, "events", broken)
-    monkeypatch.setattr(actions, "CHUNK", 10)
-    monkeypatch.setattr(actions, "RUN", 20)
+    monkeypatch.setattr(files.sources, "events", broken)
+    monkeypatch.setattr(files, "CHUNK", 10)
+    monkeypatch.setattr(files, "RUN", 20)
     actions.take(broker, alice.person_id, batch.batch_id)
     with broker.reading() as tx:
         ended = queries.one(tx, alice.ring, batch.batch_id)
@@ -152,7 +152,7 @@ def test_a_file_that_breaks_midway_leaves_nothing(broker: Broker, alice: Browser
 
 
 def test_an_undo_ends_an_import_that_runs(broker: Broker, alice: Browser, real: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "CHUNK", 10)
+    monkeypatch.setattr(files, "CHUNK", 10)
     stopped: list[int] = []
 
     def stop(done: int) -> None:
@@ -174,16 +174,16 @@ def test_a_worker_that_dies_leaves_a_batch_that_can_be_taken_in_again(
     batch = upload(broker, alice, path)
     actions.try_out(broker, alice.person_id, batch.batch_id)
     actions.claim(broker, alice.person_id, batch.batch_id)
-    monkeypatch.setattr(actions, "CHUNK", 10)
-    monkeypatch.setattr(actions, "RUN", 20)
-    whole = actions.sources.events
+    monkeypatch.setattr(files, "CHUNK", 10)
+    monkeypatch.setattr(files, "RUN", 20)
+    whole = files.sources.events
 
     def dying(*args: Any, **kwargs: Any) -> Any:
         yield from list(whole(*args, **kwargs))[:40]
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(actions.sources, "events", dying)
+        patch.setattr(files.sources, "events", dying)
         with pytest.raises(KeyboardInterrupt):
             actions.take(broker, alice.person_id, batch.batch_id)
     assert sum(totals(broker, alice).values()) == 40

@@ -26,6 +26,13 @@ CHROME = "browser_history/hindsight_chrome10_History.sqlite.gz"
 CUSTOMER = "12748.0"
 
 
+@pytest.fixture(autouse=True)
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place for rooms that no other process uses, so that what is left there is ours."""
+    monkeypatch.setattr(rooms, "MEMORY", tmp_path / "memory")
+    (tmp_path / "memory").mkdir()
+
+
 def send(person: Browser, content: bytes, name: str = "History") -> TestResponse:
     """Upload a file, in a body of our own: werkzeug's would lie in a temporary file that nobody closes."""
     token = f'--cut\r\nContent-Disposition: form-data; name="csrf_token"\r\n\r\n{person.csrf("/import")}\r\n'
