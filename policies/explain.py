@@ -36,13 +36,14 @@ REASONS = {
 
 _CAUSES = {
     "denied": "Your terms forbid it",
-    "not-in-terms": "Your terms do not give it",
+    "not-in-terms": "Your terms give no more",
     "sensitive": "Your terms do not open this sensitive subject",
     "unknown-vendor": "Your terms say nothing to this vendor",
     "base": "The standard agreement does not allow it",
     "not-available": "This broker cannot do it yet",
     "person": "You chose so",
 }
+_ACTIONS = {"read": "to see events of yours", "contact": "to write to you", "ask": "to ask you questions"}
 _ANSWERS = {
     "frequency": "how often you bought",
     "monetary": "roughly how much you spent",
@@ -243,7 +244,8 @@ def narrowing(line: Narrowing) -> str:
     rule = f" (rule {_quote(line.rule)})" if line.rule else ""
     because = f"{_CAUSES[line.cause]}{rule}."
     if line.given is None and line.dim in ("action", "base"):
-        return f"They asked for {_value(line.dim, line.asked)}, and get nothing. {because}"
+        nothing = "Your terms give nothing of it" if line.cause == "not-in-terms" else _CAUSES[line.cause]
+        return f"Of one thing they asked for ({_ACTIONS.get(line.asked, 'on other conditions')}) nothing can be given. {nothing}{rule}."
     name = _DIMENSIONS.get(line.dim) or _dimension(line.dim)
     return f"{name}: they asked for {_value(line.dim, line.asked)}, your terms allow {_value(line.dim, line.given)}. {because}"
 

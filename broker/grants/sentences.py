@@ -7,7 +7,6 @@ from typing import Any, Final
 from broker.grants.queries import Grant
 from broker.words import joined, many
 from policies import explain
-from policies.clauses import Clause
 from policies.negotiate import Narrowing
 from policies.purposes import PURPOSES
 from policies.times import read_duration
@@ -157,8 +156,3 @@ def _lengths(dim: str, proposed: dict[str, str], chosen: dict[str, str]) -> Iter
         yield f"You let them look {many(int(count), 'time')} a day, not {before}."
     elif dim == "validity" and "until" in chosen:
         yield f"You set its end to {chosen['until'][:10]}."
-
-
-def of_clause(grant: Grant, clause_id: str) -> Clause | None:
-    """The clause of a grant with this id."""
-    return next((clause for clause in grant.clauses if clause.id == clause_id), None)

@@ -102,7 +102,7 @@ def upload(broker: Broker, person_id: bytes, stream: BinaryIO, source: Source, n
     """Keep an uploaded and recognised file, sealed; a table that nobody knows waits for its mapping, the rest is to be tried."""
     ring = broker.keyring(person_id)
     details: dict[str, Any] = {"name": name[:200], "kind": source.kind, "from": "upload"}
-    if source.table is not None:
+    if source.kind == "csv" and source.table is not None:
         details["head"] = {"header": list(source.table.header), "rows": files.head_of(source)}
     batch_id = os.urandom(16)
     incoming.keep(broker, ring, batch_id, stream, source.size)

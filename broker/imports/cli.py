@@ -171,7 +171,7 @@ def _say(found: "Findings", batch: str, kind: str, *, as_json: bool) -> None:
     for title, counts in (("Left out", found.skipped), ("Good to know", found.noted)):
         for reason, number in counts.items():
             click.echo(f"{title}: {number:,} times: {reason}")
-    for title, names in (("Columns thrown away on purpose", found.dropped_columns), ("Columns nobody here knows", found.ignored_columns)):
+    for title, names in (("Columns thrown away on purpose", found.dropped_columns), ("Columns left out", found.ignored_columns)):
         if names:
             click.echo(f"{title}: {', '.join(names)}")
     click.echo(f"To undo it: broker import --undo {batch}" if batch else "Nothing was kept. Leave out --dry-run to take it in.")

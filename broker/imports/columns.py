@@ -142,4 +142,6 @@ def tried(header: Sequence[str], rows: Sequence[Sequence[str]], mapping: purchas
         with path.open("w", encoding="utf-8", errors="replace", newline="") as stream:
             csv.writer(stream).writerows([header, *rows])
         table = tables.Table(path, "utf-8", ",", tuple(header))
-        return list(purchases.events(table, mapping, report, now=now)), report
+        # How certain an import is, and its ids, are the same in each row and say nothing here.
+        made = purchases.events(table, mapping, report, now=now)
+        return [{name: value for name, value in event.items() if name not in {"id", "confidence", "detected_by"}} for event in made], report

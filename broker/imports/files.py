@@ -36,10 +36,11 @@ def refusals() -> Iterator[None]:
 
 def recognise(broker: Broker, path: Path) -> Source:
     """What a file is; raises `ImportRefused` with the sentence for the person, and `StorageFull`."""
-    if shutil.disk_usage(broker.settings.data_dir).free < FREE_AT_LEAST:
-        raise errors.StorageFull
     with refusals():
-        return sources.recognise(path, limit=broker.settings.import_max_mib * 2**20)
+        source = sources.recognise(path, limit=broker.settings.import_max_mib * 2**20)
+    if shutil.disk_usage(broker.settings.data_dir).free < FREE_AT_LEAST + source.size:
+        raise errors.StorageFull
+    return source
 
 
 def head_of(source: Source) -> list[list[str]]:

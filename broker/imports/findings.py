@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class Findings:
     def added(self) -> int:
         """How many of them are new here."""
         return sum(self.fresh.values())
+
+    @property
+    def days(self) -> tuple[date, date] | None:
+        """The first and last UTC day."""
+        return (date.fromisoformat(self.first), date.fromisoformat(self.last)) if self.first else None
 
     def count(self, events: Sequence[Event], status: Mapping[str, str]) -> None:
         """Count events with what became (or would become) of each id: accepted, forgotten, or anything else for known."""

@@ -9,13 +9,13 @@ batches = Table(
     metadata,
     Column("person_id", LargeBinary(16), primary_key=True),
     Column("batch_id", LargeBinary(16), primary_key=True),
-    # reading, ready (dry run done), taking, done, undone, failed
+    # mapping (columns to be told), reading, ready (dry run done), taking, done, undoing, undone, failed
     Column("state", String(10), nullable=False),
     Column("made_at", Moment, nullable=False),
     Column("changed_at", Moment, nullable=False),
     Column("total", Integer, nullable=False),
     Column("done", Integer, nullable=False),
-    # File name, source, mapping and counts by reason.
+    # File name, kind, where it came from, mapping and findings; while its columns are being told, the first rows too.
     Column("details", LargeBinary, nullable=False),
     **CLUSTERED,
 )

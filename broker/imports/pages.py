@@ -28,6 +28,7 @@ STATES: Final = {
     "mapping": ("waits for its columns", ""), "reading": ("being read", ""), "ready": ("tried, not taken in", ""), "taking": ("being taken in", ""),
     "done": ("taken in", "good"), "undoing": ("being undone", ""), "undone": ("undone", ""), "failed": ("could not be read", "stop"),
 }  # fmt: skip
+TRIED: Final = 8
 ROOM_FOR_FIELDS: Final = 64 * 1024
 
 
@@ -69,11 +70,10 @@ def _index(mistakes: dict[str, str] | None = None, status: int = 200) -> Any:
     broker, who = current.broker(), person()
     with broker.reading() as tx:
         made = queries.every(tx, who.ring)
-    now = broker.now()
     lines = [(each, *_state(each)) for each in made]
     found = [(browsers.digest(each), each) for each in _installed()]
     page = render_template(
-        "imports/index.html", lines=lines, found=found, errors=mistakes or {}, failed=bool(mistakes), kinds=KINDS, now=now, most=broker.settings.import_max_mib,
+        "imports/index.html", lines=lines, found=found, errors=mistakes or {}, failed=bool(mistakes), most=broker.settings.import_max_mib,
         counted=counted, held=queries.HELD,
     )  # fmt: skip
     return page, status
@@ -162,7 +162,7 @@ def show(batch: str) -> Any:
     word, tone = _state(found)
     answer = layout.page(
         "imports/batch.html", "progress" if found.state in queries.WORKING else "main", batch=found, found=found.found, word=word, tone=tone, kinds=KINDS,
-        counted=counted, interrupted=_is_interrupted(found), now=current.broker().now(),
+        counted=counted, interrupted=_is_interrupted(found), days=found.found.days,
     )  # fmt: skip
     if request.headers.get("HX-Request") == "true" and (found.state not in queries.WORKING or _is_interrupted(found)):
         # The work has ended: the page as a whole is another one now.
@@ -200,7 +200,7 @@ def set_columns(batch: str) -> Any:
     except errors.Unprocessable as refused:
         return _mapping_page(found, answers, {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}, status=422)
     if request.form.get("then") == "look":
-        return _mapping_page(found, answers, preview=columns.tried(head["header"], head["rows"], mapping, broker.now()))
+        return _mapping_page(found, answers, preview=columns.tried(head["header"], head["rows"][:TRIED], mapping, broker.now()))
     actions.set_mapping(broker, who.person_id, found, mapping, answers)
     _try_out(found)
     return _back(batch)

@@ -56,7 +56,7 @@ def controls(number: int, proposed: Clause, chosen: Clause) -> dict[str, Any]:
     """What can be narrowed in a clause, as (value, label) pairs and the value chosen; nothing reaches further than the proposal."""
     part, ages = proposed.slice, proposed.slice.window.max_age
     fields = [
-        (field_name, FIELDS[field_name].noun, _levels(field_name, level), chosen.slice.fields.get(field_name, "hidden"))
+        (field_name, FIELDS[field_name].noun, _levels(field_name, level, proposed.action), chosen.slice.fields.get(field_name, "hidden"))
         for field_name, level in part.fields.items()
     ]
     depths = [each for each in DEPTHS if ages is None or read_duration(each, "") < ages] if proposed.action == "read" else []
@@ -77,7 +77,10 @@ def _in(value: str, values: frozenset[str]) -> bool:
     return "*" in values or value in values
 
 
-def _levels(field_name: str, most: str) -> list[tuple[str, str]]:
+def _levels(field_name: str, most: str, action: str) -> list[tuple[str, str]]:
+    if action == "write":
+        # What the person's own device adds stays with the person, so it is kept as it is or not at all.
+        return [("hidden", "not kept"), (most, "kept")]
     levels = FIELDS[field_name].levels
     return [(level, "nothing" if level == "hidden" else FIELDS[field_name].label(level)) for level in levels[: levels.index(most) + 1]]
 

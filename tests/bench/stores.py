@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import sqlite3
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import orjson
 from granted import READ, WRITE, Granted, a_client, a_person, granted
 from makers import settings_in
+from sqlalchemy import Connection, insert
 
 from broker import close_app, create_app
 from broker.config import Settings
 from broker.db import utcnow
-from broker.events import actions, shape
+from broker.events import actions, models, shape
 from broker.ledger import actions as ledger
 from broker.opening import Broker
 from broker.people import actions as people
@@ -25,7 +27,7 @@ from broker.vendors.actions import EXTENSION
 Event = dict[str, Any]
 DAYS = 8 * 365
 RECENT = 250
-JOB = 20_000
+JOB = 100_000
 SHOPS = [f"www.shop{number}.example" for number in range(40)]
 SITES = [f"www.site{number}.example" for number in range(300)]
 CATEGORIES = ("books/crime", "books/novel", "food/dairy", "electronics/audio", "clothing/knitwear", "home/kitchen")
@@ -85,13 +87,18 @@ def in_order(number: int, now: dt.datetime, chance: random.Random) -> list[Event
 
 
 def _fill(broker: Broker, person_id: bytes, found: list[Event]) -> None:
+    """Seal and insert in big transactions: a hundred at a time would write most of the index by tag anew for each hundred."""
     ring, now = broker.keyring(person_id), broker.now()
     for start in range(0, len(found), JOB):
         placed = [actions.place_of(each) for each in found[start : start + JOB]]
-        ready = actions.seal(ring, placed, "bench", shape.written(now))
-        for chunk in range(0, len(ready), 500):
-            broker.write(lambda tx, part=ready[chunk : chunk + 500]: actions.insert_ready(tx, ring, part))
+        rows = [each.row for each in actions.seal(ring, placed, "bench", shape.written(now))]
+        broker.write(lambda tx, rows=rows: _insert(tx, person_id, rows))
     ledger.record(broker, person_id, ledger.Entry("import", now, about={"count": len(found)}))
+
+
+def _insert(tx: Connection, person_id: bytes, rows: list[dict[str, Any]]) -> None:
+    tx.execute(insert(models.events), rows)
+    actions._count(tx, person_id, Counter((row["day"], row["kind"]) for row in rows))
 
 
 def _build(where: Path, number: int) -> None:

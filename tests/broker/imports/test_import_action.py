@@ -1,7 +1,9 @@
 """Importing as a whole: real files through the broker and back, twice, undone, forgotten, and hostile ones that leave nothing."""
 
 import gzip
+import os
 import sqlite3
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from broker import errors
 from broker.db import metadata
 from broker.events import actions as events
 from broker.events import queries as event_queries
-from broker.imports import actions, files, incoming, queries
+from broker.imports import actions, files, incoming, queries, rooms
 from broker.imports.findings import Findings
 from broker.ledger import queries as ledger
 from broker.opening import Broker
@@ -271,3 +273,28 @@ def test_hostile_files_are_refused_with_a_sentence_and_store_nothing(broker: Bro
     assert "Traceback" not in refused.value.detail
     assert rows(broker) == before
     assert not (broker.settings.data_dir / "incoming").exists()
+
+
+def test_a_nearly_full_disk_takes_nothing_in(broker: Broker, alice: Browser, real: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, before = real(CHROME), rows(broker)
+    whole = files.shutil.disk_usage(path)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _where: whole._replace(free=64 * 2**20))
+    with pytest.raises(errors.StorageFull):
+        import_file(broker, alice, path)
+    assert rows(broker) == before
+
+
+def test_rooms_of_ended_processes_are_swept_and_living_ones_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "MEMORY", tmp_path)
+    with subprocess.Popen(["/bin/true"]) as ended:
+        ended.wait()
+    left = [tmp_path / f"{rooms.PREFIX}{process}-{token}-x" for process, token in ((ended.pid, "aa"), (os.getpid(), "aa"), (os.getppid(), "aa"))]
+    for folder in left:
+        folder.mkdir()
+        (folder / "plain").write_text("secret")
+    with rooms.room() as mine:
+        assert mine.stat().st_mode & 0o777 == 0o700
+        rooms.sweep()
+        assert mine.is_dir()
+    assert [folder.exists() for folder in left] == [False, False, True]
+    assert not mine.exists()

@@ -84,7 +84,7 @@ def test_a_history_is_tried_taken_in_and_undone(alice: Browser, real: Callable[[
     page = act(alice, path, "take")
     assert "Taken in" in page
     assert totals(alice) == {"page_visit": 84, "search": 6, "product_view": 3}
-    assert "93 events" in alice.get("/import").text
+    assert "93 events added" in alice.get("/import").text
 
     again = tried(alice, content)
     assert "There is nothing new in this file" in alice.get(again).text
@@ -233,7 +233,7 @@ def test_a_shops_table_is_mapped_and_comes_out_to_the_penny(alice: Browser, shar
 
     page = act(alice, path, "columns", **ANSWERS)
     assert "Look before you take it in" in page
-    assert "Columns nobody here knows" in page
+    assert "Columns left out" in page
     assert "CustomerID" in page
     assert "Change what the columns mean" in page
     assert 'value="https://www.gifts.example/"' in alice.get(f"{path}?columns=1").text
