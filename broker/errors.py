@@ -7,6 +7,8 @@ BrokerError
 ├── NotFound 404            ├── MethodNotAllowed 405
 ├── Conflict 409            ├── TermsChanged 409
 ├── TooLarge 413            ├── UnsupportedMediaType 415
+├── AddressTooLong 414
+├── HeadersTooLarge 431
 ├── Misdirected 421         ├── Unprocessable 422    ├── ImportRefused 422
 ├── RateLimit 429
 ├── Unsealable 500          ├── Internal 500
@@ -127,6 +129,20 @@ class TooLarge(BrokerError):
 
     slug, title, status = "too-large", "Too large", 413
     default = "This is larger than the broker takes."
+
+
+class AddressTooLong(BrokerError):
+    """A request line over 8 KiB."""
+
+    slug, title, status = "address-too-long", "Address too long", 414
+    default = "This address is longer than 8 KiB. Send less in it."
+
+
+class HeadersTooLarge(BrokerError):
+    """Headers over 16 KiB, or over a hundred."""
+
+    slug, title, status = "headers-too-large", "Headers too large", 431
+    default = "The headers of this request are larger than 16 KiB or more than a hundred."
 
 
 class UnsupportedMediaType(BrokerError):

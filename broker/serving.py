@@ -7,10 +7,10 @@ from typing import Final
 
 from flask import Flask
 
-from broker import close_app, create_app, errors
+from broker import close_app, create_app
 from broker.config import from_environment
+from broker.imports.actions import sweep as sweep_imports
 from broker.oauth.actions import sweep
-from broker.opening import Broker
 
 log = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 30.0
@@ -22,7 +22,7 @@ def make() -> Flask:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     app = create_app(settings)
     stopping = threading.Event()
-    sweeper = threading.Thread(target=_sweep, args=(app.extensions["broker"], stopping), name="sweep", daemon=True)
+    sweeper = threading.Thread(target=_sweep, args=(app, stopping), name="sweep", daemon=True)
     sweeper.start()
 
     def stop() -> None:
@@ -33,9 +33,12 @@ def make() -> Flask:
     return app
 
 
-def _sweep(broker: Broker, stopping: threading.Event) -> None:
+def _sweep(app: Flask, stopping: threading.Event) -> None:
     while not stopping.wait(SWEEP_SECONDS):
         try:
-            sweep(broker)
-        except errors.BrokerError as error:
-            log.warning("sweep put off: %s", error.slug)
+            app.extensions["denials"].flush()
+            sweep(app.extensions["broker"])
+            sweep_imports(app.extensions["broker"])
+        except Exception:
+            # Whatever it was, the next round may succeed, and nothing else would tell.
+            log.exception("sweep put off")

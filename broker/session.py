@@ -116,8 +116,23 @@ def _same_origin(broker: Broker) -> bool:
     return site == "same-origin" if site is not None else request.headers.get("Origin") == broker.settings.origin
 
 
+LONGEST_ADDRESS: Final = 8 * 1024
+LARGEST_HEADERS: Final = 16 * 1024
+MOST_HEADERS: Final = 100
+
+
+def _check_size() -> None:
+    """Sizes are checked before anything is parsed (section 9 of the reliability design)."""
+    if len(request.full_path) > LONGEST_ADDRESS:
+        raise errors.AddressTooLong
+    sizes = [len(name) + len(value) for name, value in request.headers]
+    if len(sizes) > MOST_HEADERS or sum(sizes) > LARGEST_HEADERS:
+        raise errors.HeadersTooLarge
+
+
 def _check_request() -> Response | BaseResponse | None:
     broker = current.broker()
+    _check_size()
     host = request.headers.get("Host", "")
     if host != broker.settings.host_header:
         home = host.rpartition(":")[0] in {"127.0.0.1", "[::1]"} and not broker.settings.https

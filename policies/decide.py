@@ -104,7 +104,10 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that a check may look at. `clause` and `purpose` are None where none could be found."""
+    """All that a check may look at. `clause` and `purpose` are None where none could be found.
+
+    `within` is what the clause lets be read of what was asked, at this time, less the standing denies.
+    """
 
     grant: Grant
     denies: tuple[Deny, ...]
@@ -112,33 +115,37 @@ class Case:
     now: datetime
     clause: Clause | None
     purpose: str | None
+    within: Slice
 
-    def within(self) -> Slice:
-        """Return the clause's slice, as filtered, at this time, less the standing denies (K1)."""
-        part = self.clause.slice if self.clause else Slice()
-        asked, filters = self.asked, self.asked.filters
-        wanted = Slice(
-            kinds=frozenset(KINDS) if filters.kinds is None else filters.kinds,
-            sites=ANY if filters.sites is None else filters.sites,
-            sensitive=part.sensitive,
-            categories=ANY if filters.categories is None else filters.categories,
-            form=asked.form,
-            answers=asked.answers if asked.form == "answers" else part.answers,
-            fields=part.fields,
-            window=Window(after=filters.after, before=filters.before),
-        )
-        return replace(part & wanted, except_=part.except_ | self._carve_outs()).at(self.now)
 
-    def _carve_outs(self) -> frozenset[CarveOut]:
-        carves = frozenset(carve for deny in self.denies if deny.hits(self.purpose) and (carve := deny.carve_out) is not None)
-        filtered = {"site": self.asked.filters.sites, "category": self.asked.filters.categories}
-        # A row that hides its site must not match a filter by site: the filter would tell it.
-        blind = {
-            replace(carve, fields=None)
-            for carve in carves
-            if carve.fields is not None and any(wanted is not None and name in carve.fields for name, wanted in filtered.items())
-        }
-        return carves | blind
+def _within(clause: Clause | None, purpose: str | None, denies: tuple[Deny, ...], asked: Asked, now: datetime) -> Slice:
+    """Return the clause's slice, as filtered, at this time, less the standing denies (K1)."""
+    if clause is None:
+        return Slice()
+    part, filters = clause.slice, asked.filters
+    wanted = Slice(
+        kinds=frozenset(KINDS) if filters.kinds is None else filters.kinds,
+        sites=ANY if filters.sites is None else filters.sites,
+        sensitive=part.sensitive,
+        categories=ANY if filters.categories is None else filters.categories,
+        form=asked.form,
+        answers=asked.answers if asked.form == "answers" else part.answers,
+        fields=part.fields,
+        window=Window(after=filters.after, before=filters.before),
+    )
+    return replace(part & wanted, except_=part.except_ | _carve_outs(purpose, denies, asked)).at(now)
+
+
+def _carve_outs(purpose: str | None, denies: tuple[Deny, ...], asked: Asked) -> frozenset[CarveOut]:
+    carves = frozenset(carve for deny in denies if deny.hits(purpose) and (carve := deny.carve_out) is not None)
+    filtered = {"site": asked.filters.sites, "category": asked.filters.categories}
+    # A row that hides its site must not match a filter by site: the filter would tell it.
+    blind = {
+        replace(carve, fields=None)
+        for carve in carves
+        if carve.fields is not None and any(wanted is not None and name in carve.fields for name, wanted in filtered.items())
+    }
+    return carves | blind
 
 
 def client_is_the_grants(case: Case) -> bool:
@@ -206,7 +213,7 @@ def filters_are_no_finer(case: Case) -> bool:
 def something_is_left(case: Case) -> bool:
     """10: clause, filters and window have something in common."""
     # A wrong form has its own row, so that here it must not empty the slice once more.
-    return case.clause is None or not form_is_in_clause(case) or not case.within().is_empty()
+    return case.clause is None or not form_is_in_clause(case) or not case.within.is_empty()
 
 
 def rate_is_left(case: Case) -> bool:
@@ -251,12 +258,13 @@ def decide(grant: Grant, standing_denies: Collection[Deny], asked: Asked, now: d
     facts = VendorFacts(grant.vendor, classes=grant.vendor_classes)
     denies = tuple(deny for deny in standing_denies if deny.speaks_of(facts, asked.action))
     clause = _clause(grant, asked, now)
-    case = Case(grant, denies, asked, now, clause, _purpose(clause, asked))
+    purpose = _purpose(clause, asked)
+    case = Case(grant, denies, asked, now, clause, purpose, _within(clause, purpose, denies, asked, now))
     reads = asked.action != "write"
     reasons = tuple(reason for holds, reason in CHECKS if (reads or reason in CHECKS_OF_A_WRITE) and not holds(case))
     if reasons or clause is None:
         return Denied(reasons)
-    return Permitted(clause.id, case.purpose, grant.version, case.within())
+    return Permitted(clause.id, case.purpose, grant.version, case.within)
 
 
 def _clause(grant: Grant, asked: Asked, now: datetime) -> Clause | None:

@@ -60,6 +60,9 @@ def _integer(digits: str) -> Any:
     return int(digits)
 
 
+_PLAIN = frozenset({int, bool, type(None)})
+
+
 def load(text: str | bytes) -> Any:
     """Read JSON text strictly (RFC 8259, I-JSON of RFC 7493, and no floats).
 
@@ -103,11 +106,13 @@ def _check(value: object, pointer: str, depth: int) -> None:
         entries = list(value.items())
     for step, entry in entries:
         _check_text(str(step), pointer)
-        _check(entry, below(pointer, step), depth + 1)
+        # Most entries are plain, and need no pointer.
+        if not (isinstance(entry, str) and entry.isascii()) and type(entry) not in _PLAIN:
+            _check(entry, below(pointer, step), depth + 1)
 
 
 def _check_text(text: str, pointer: str) -> None:
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         refuse(pointer, "Remove the half of a surrogate pair.")
 
 

@@ -1,15 +1,17 @@
 """Taking events in, and forgetting them."""
 
 import datetime as dt
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from broker.db import upsert
+from broker.errors import StorageFull
 from broker.events import queries
 from broker.events.models import counts, events, forgotten
 from broker.events.sites import class_of, site_of_host
@@ -18,10 +20,12 @@ from broker.opening import Broker
 from broker.vault.envelope import OpenKey
 from broker.vault.keys import Keyring
 from policies.slices import Slice
+from policies.vocabulary import FIELDS
 
 Event = dict[str, Any]
 Key = tuple[str, dt.date, bytes]
 CHUNK: Final = 500
+ROOM_KEPT: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +92,14 @@ def keep(event: Event, within: Slice | None) -> Event | None:
         return placed
     if not within.covers(placed):
         return None
-    return {name: value for name, value in placed.items() if name not in _HIDEABLE or name in within.fields}
+    kept = {name: value for name, value in placed.items() if name not in _HIDEABLE or name in within.fields}
+    if "items" in kept:
+        kept["items"] = [{name: value for name, value in item.items() if name in within.fields} for item in kept["items"]]
+    return kept
 
 
-_HIDEABLE: Final = frozenset({"url", "title", "referrer", "device", "dwell", "engine", "query", "order_id", "coupon", "payment", "ship_to", "period"})
+# An event without its time or site could not be judged, so these two are always kept.
+_HIDEABLE: Final = frozenset(FIELDS) - {"time", "site"}
 
 
 def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[str, str]:
@@ -99,7 +107,9 @@ def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[
     tags = [each.row["event_tag"] for each in ready]
     mine = events.c.person_id == ring.person_id
     gone = set(tx.execute(select(forgotten.c.event_tag).where(forgotten.c.person_id == ring.person_id, forgotten.c.event_tag.in_(tags))).scalars())
-    known = {row.event_tag: row for row in tx.execute(select(*queries.COLUMNS).where(mine, events.c.event_tag.in_(tags)))}
+    # Tags alone are answered by the index; asking for whole rows here would walk all the person's events.
+    found = tx.execute(select(events.c.event_tag).where(mine, events.c.event_tag.in_(tags))).scalars().all()
+    known = {tag: tx.execute(select(*queries.COLUMNS).where(mine, events.c.event_tag == tag)).one() for tag in found}
     status: dict[str, str] = {}
     fresh: dict[bytes, Ready] = {}
     opened = queries.Opener(ring)
@@ -134,6 +144,12 @@ def _count(tx: Connection, person_id: bytes, more: Mapping[tuple[dt.date, str], 
     tx.execute(_COUNT, rows)
 
 
+def check_room(broker: Broker) -> None:
+    """`StorageFull` while less than 64 MiB are free: endings and entries need the rest."""
+    if shutil.disk_usage(broker.settings.data_dir).free < ROOM_KEPT:
+        raise StorageFull
+
+
 def take_in(
     broker: Broker, ring: Keyring, given: Sequence[Event], *, origin: str, within: Slice | None, entry: ledger.Entry, guard: Iterable[Any] = ()
 ) -> dict[str, str]:
@@ -141,6 +157,7 @@ def take_in(
 
     Beside those of `insert_ready` there is `outside_collection`. `guard` statements must hold in that transaction (`ledger.GuardFailed`).
     """
+    check_room(broker)
     kept = [(event, keep(event, within)) for event in given]
     status = {event["id"]: "outside_collection" for event, placed in kept if placed is None}
     received = f"{entry.at:%Y-%m-%dT%H:%M:%S}.{entry.at.microsecond // 1000:03}Z"
@@ -157,16 +174,22 @@ def take_in(
     return status | broker.write(job, size=sum(len(each.row["body"]) for each in ready))
 
 
+_DELETE: Final = delete(events).where(
+    events.c.person_id == bindparam("person"), events.c.kind == bindparam("of_kind"), events.c.day == bindparam("on"), events.c.event_tag == bindparam("tag")
+)
+
+
 def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget: bool) -> int:
     """Delete events by key and take them out of the counters; with `forget` they can never come back. Returns how many there were."""
     deleted = 0
     for start in range(0, len(keys), CHUNK):
         chunk = keys[start : start + CHUNK]
-        mine = (events.c.person_id == person_id) & tuple_(events.c.kind, events.c.day, events.c.event_tag).in_(chunk)
+        mine = (events.c.person_id == person_id) & events.c.event_tag.in_([tag for _, _, tag in chunk])
+        # The index on tags holds the whole key, so neither statement walks the person's events.
         found = tx.execute(select(events.c.kind, events.c.day, events.c.event_tag).where(mine)).all()
         if not found:
             continue
-        tx.execute(delete(events).where(mine))
+        tx.execute(_DELETE, [{"person": person_id, "of_kind": row.kind, "on": row.day, "tag": row.event_tag} for row in found])
         if forget:
             rows = [{"person_id": person_id, "event_tag": row.event_tag, "day": row.day} for row in found]
             tx.execute(upsert(forgotten).on_conflict_do_nothing(), rows)

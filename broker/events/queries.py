@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, not_, or_, select
 
-from broker.db import AnyRow
+from broker.db import AnyRow, Prepared
 from broker.events.models import counts, events
-from broker.vault.envelope import Place
+from broker.vault.envelope import HEADER_BYTES, Place
 from broker.vault.keys import Keyring
 from policies.slices import CarveOut, Slice
 from policies.vocabulary import SENSITIVE_CLASSES
@@ -31,8 +32,9 @@ TAGS: Final = 500
 MONTH: Final = 7
 DAY: Final = 10
 TAG_BYTES: Final = 16
+_BEFORE_DAY, _BEFORE_TAG = DAY.to_bytes(4), TAG_BYTES.to_bytes(4)
+_DAY_AND_TAG: Final = len(_BEFORE_DAY) + DAY + len(_BEFORE_TAG) + TAG_BYTES
 STATEMENTS: Final = 200
-FETCH: Final = 128
 COLUMNS: Final = (events.c.kind, events.c.day, events.c.event_tag, events.c.body)
 _RANGE: Final = select(*COLUMNS).where(
     events.c.person_id == bindparam("person"), events.c.kind == bindparam("of_kind"), events.c.day.between(bindparam("first"), bindparam("last"))
@@ -44,6 +46,8 @@ LAST_DAY: Final = dt.date(9999, 12, 31)
 _compiled: Final = lru_cache(maxsize=1024)(Slice.compiled)
 
 Position = tuple[str, str, str]
+# Kind, day as text, event tag, sealed body.
+Candidate = tuple[str, str, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +61,36 @@ class Page:
     last_day: str = ""
 
 
+@lru_cache(maxsize=STATEMENTS)
+def _around(person_id: bytes, kind: str) -> tuple[bytes, bytes]:
+    return Place(person_id, "events").around(kind, rest=_DAY_AND_TAG)
+
+
 def place(person_id: bytes, kind: str, day: dt.date, event_tag: bytes) -> bytes:
     """Where an event's body is sealed."""
-    return Place(person_id, "events").at(kind, day.isoformat(), event_tag)
+    head, tail = _around(person_id, kind)
+    return head + _day_and_tag(day, event_tag) + tail
+
+
+def _day_and_tag(day: dt.date | str, event_tag: bytes) -> bytes:
+    """The same as `parts((day, event_tag))`."""
+    return _BEFORE_DAY + str(day).encode() + _BEFORE_TAG + event_tag
 
 
 class Opener:
-    """Opens event rows of one person; keeps the places' common parts."""
+    """Opens event rows of one person; what rows of one kind under one key have in common is put together once."""
 
     def __init__(self, ring: Keyring) -> None:
-        self._unseal = ring.unseal
-        self._place = Place(ring.person_id, "events")
-        self._under: dict[tuple[str, dt.date], Callable[[bytes], bytes]] = {}
+        self._ring = ring
+        self._known: dict[tuple[str, bytes], Callable[[bytes, bytes], bytes]] = {}
 
-    def __call__(self, kind: str, day: dt.date, tag: bytes, body: bytes) -> Event:
-        """The event in a row of `COLUMNS`, with `host` set."""
-        under = self._under.get((kind, day))
-        if under is None:
-            under = self._under[(kind, day)] = self._place.under(kind, day.isoformat(), last=TAG_BYTES)
-        event: Event = orjson.loads(self._unseal(under(tag), body))
+    def __call__(self, kind: str, day: dt.date | str, tag: bytes, body: bytes) -> Event:
+        """The event in a row of `COLUMNS`, with `host` set; the day as a date or as its text."""
+        common = (kind, body[:HEADER_BYTES])
+        unseal = self._known.get(common)
+        if unseal is None:
+            unseal = self._known[common] = self._ring.key_of(body).between(*_around(self._ring.person_id, kind))
+        event: Event = orjson.loads(unseal(_day_and_tag(day, tag), body))
         event["host"] = event["site"]
         return event
 
@@ -119,25 +134,25 @@ def conditions(within: Slice, kind: str, ring: Keyring) -> list[ColumnElement[bo
     return found
 
 
-def _statement(within: Slice, kind: str, ring: Keyring, *, newest: bool) -> Any:
+def _statement(within: Slice, kind: str, ring: Keyring, *, newest: bool) -> Prepared:
     """The range of one kind under a slice's conditions; made once per slice, whatever its window, and kept with the keys it was made from."""
     asked = (kind, newest, within.sites, within.classes, within.sensitive, within.categories, within.except_)
-    known: Any = ring.remembered.get(asked)
+    known: Prepared | None = ring.remembered.get(asked)
     if known is None:
         if len(ring.remembered) > STATEMENTS:
             ring.remembered.clear()
-        known = _RANGE.where(*conditions(within, kind, ring)).order_by(events.c.day.desc() if newest else events.c.day)
+        known = Prepared(_RANGE.where(*conditions(within, kind, ring)).order_by(events.c.day.desc() if newest else events.c.day))
         ring.remembered[asked] = known
     return known
 
 
-def _candidates(tx: Connection, ring: Keyring, within: Slice, first: dt.date, last: dt.date, *, newest: bool = False) -> Iterator[AnyRow]:
-    """Rows that SQL cannot rule out, by day over all kinds."""
-    ranges: list[Iterable[AnyRow]] = []
+def _candidates(tx: Connection, ring: Keyring, within: Slice, first: dt.date, last: dt.date, *, newest: bool = False) -> Iterator[Candidate]:
+    """Rows that SQL cannot rule out, by day over all kinds; each is fetched when it is asked for."""
+    ranges: list[Iterable[Candidate]] = []
     for kind in sorted(within.kinds):
-        found = tx.execute(_statement(within, kind, ring, newest=newest), {"person": ring.person_id, "of_kind": kind, "first": first, "last": last})
-        ranges.append(found.yield_per(FETCH))
-    return iter(ranges[0]) if len(ranges) == 1 else heapq.merge(*ranges, key=lambda row: row.day, reverse=newest)
+        known = _statement(within, kind, ring, newest=newest)
+        ranges.append(known.run(tx, {"person": ring.person_id, "of_kind": kind, "first": first, "last": last}))
+    return iter(ranges[0]) if len(ranges) == 1 else heapq.merge(*ranges, key=itemgetter(1), reverse=newest)
 
 
 def _days(within: Slice) -> tuple[dt.date, dt.date]:
@@ -197,21 +212,21 @@ def read(
     if start is not None:
         first = max(first, dt.date.fromisoformat((start[0] + "-01")[:DAY]))
     gathering, current, seen, began = _Gathering(limit, start), "", 0, clock()
-    last_day, iso, keep = None, "", gathering.period.append
+    last_day, keep = "", gathering.period.append
     for kind, day, tag, body in _candidates(tx, ring, within, first, last):
         seen += 1
         if day != last_day:
-            last_day, iso = day, day.isoformat()
-            if iso[:width] != current:
+            last_day = day
+            if day[:width] != current:
                 if gathering.close_period(current):
                     return gathering.page(gathering.last)
                 if seen > CANDIDATES or clock() - began > SECONDS:
                     return gathering.page((current, "~", "~"))
-                current = iso[:width]
+                current = day[:width]
         event = opened(kind, day, tag, body)
         trimmed = judge(event, alias)
         if trimmed is not None:
-            keep((trimmed.get("time", ""), trimmed["id"], trimmed, event["id"], iso))
+            keep((trimmed.get("time", ""), trimmed["id"], trimmed, event["id"], day))
     full = gathering.close_period(current)
     return gathering.page(gathering.last if full else None)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from broker.db import upsert
+from broker.db import Prepared, upsert
 from broker.errors import Conflict
 from broker.grants import queries
 from broker.grants.models import grants, use
@@ -59,10 +59,12 @@ def give(
     return Given(ring, grant_id, row, entry, ledger.entry_key(ring, now))
 
 
-_COUNT: Final = upsert(use).on_conflict_do_update(
-    index_elements=list(use.primary_key.columns),
-    set_={"reads": use.c.reads + 1, "rows": use.c.rows + bindparam("more")},
-    where=(use.c.reads + 1 <= bindparam("most_reads")) & (use.c.rows + bindparam("more") <= bindparam("most_rows")),
+_COUNT: Final = Prepared(
+    upsert(use).on_conflict_do_update(
+        index_elements=list(use.primary_key.columns),
+        set_={"reads": use.c.reads + 1, "rows": use.c.rows + bindparam("more")},
+        where=(use.c.reads + 1 <= bindparam("most_reads")) & (use.c.rows + bindparam("more") <= bindparam("most_rows")),
+    )
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, Select, bindparam, func, select
 
-from broker.db import AnyRow
+from broker.db import AnyRow, Prepared
 from broker.errors import NotFound
 from broker.grants.models import grants, use
 from broker.ledger.actions import Check
@@ -133,9 +133,11 @@ def is_live(tx: Connection, person_id: bytes, grant_id: bytes) -> bool:
     return tx.execute(wanted).scalar() in LIVE
 
 
-_STILL_LIVE: Final = select(grants.c.version).where(
-    grants.c.person_id == bindparam("person"), grants.c.grant_id == bindparam("grant"), grants.c.version == bindparam("at_version"),
-    grants.c.status == "active", grants.c.expires_at > bindparam("now"),
+_STILL_LIVE: Final = Prepared(
+    select(grants.c.version).where(
+        grants.c.person_id == bindparam("person"), grants.c.grant_id == bindparam("grant"), grants.c.version == bindparam("at_version"),
+        grants.c.status == "active", grants.c.expires_at > bindparam("now"),
+    )
 )  # fmt: skip
 
 
@@ -144,15 +146,17 @@ def still_live(person_id: bytes, grant_id: bytes, version: int, now: dt.datetime
     return _STILL_LIVE, {"person": person_id, "grant": grant_id, "at_version": version, "now": now}
 
 
-_USED: Final = select(use.c.reads, use.c.rows).where(
-    use.c.person_id == bindparam("person"), use.c.grant_id == bindparam("grant"), use.c.clause == bindparam("of_clause"), use.c.day == bindparam("on_day")
+_USED: Final = Prepared(
+    select(use.c.reads, use.c.rows).where(
+        use.c.person_id == bindparam("person"), use.c.grant_id == bindparam("grant"), use.c.clause == bindparam("of_clause"), use.c.day == bindparam("on_day")
+    )
 )
 
 
 def used_today(tx: Connection, person_id: bytes, grant_id: bytes, clause: str, day: dt.date) -> tuple[int, int]:
     """(reads, rows) of one clause on one UTC day."""
-    row = tx.execute(_USED, {"person": person_id, "grant": grant_id, "of_clause": clause, "on_day": day}).first()
-    return (row.reads, row.rows) if row else (0, 0)
+    reads, rows = _USED.run(tx, {"person": person_id, "grant": grant_id, "of_clause": clause, "on_day": day}).fetchone() or (0, 0)
+    return reads, rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,16 @@ import datetime as dt
 import hashlib
 import os
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import orjson
 import rfc8785
 from sqlalchemy import Connection, Executable, bindparam, insert, select, update
 
+from broker.db import Prepared
 from broker.ledger import models, proofs
 from broker.ledger.proofs import b64, place
 from broker.opening import Broker
@@ -24,17 +27,21 @@ ACTS: Final = frozenset(
     }
 )
 REPEATS_SECONDS: Final = 60.0
+# Beyond this many different ones each denial is an entry of its own, so that memory has a bound.
+MOST_PENDING: Final = 10_000
 PERSON: Final[dict[str, str]] = {"role": "person"}
-_HEAD: Final = select(models.heads.c.log_id, models.heads.c.size, models.heads.c.root, models.heads.c.frontier).where(
-    models.heads.c.person_id == bindparam("person")
+_HEAD: Final = Prepared(
+    select(models.heads.c.log_id, models.heads.c.size, models.heads.c.root, models.heads.c.frontier).where(models.heads.c.person_id == bindparam("person"))
 )
-_GROW: Final = update(models.heads).where(models.heads.c.person_id == bindparam("person"), models.heads.c.log_id == bindparam("log"))
-_INSERT: Final = insert(models.entries)
-_INSERT_ROWS: Final = insert(models.rows)
+_GROW: Final = Prepared(
+    update(models.heads).where(models.heads.c.person_id == bindparam("person"), models.heads.c.log_id == bindparam("log")), ("size", "root", "frontier")
+)
+_INSERT: Final = Prepared(insert(models.entries))
+_INSERT_ROWS: Final = Prepared(insert(models.rows))
 
 
 # A statement with its parameters that must find or touch a row, run in the transaction that appends an entry.
-Check = tuple[Executable, dict[str, Any]]
+Check = tuple[Executable | Prepared, dict[str, Any]]
 
 
 class GuardFailed(Exception):
@@ -80,24 +87,30 @@ def append(tx: Connection, ring: Keyring, key: OpenKey, entry: Entry, guard: Ite
     """
     if entry.act not in ACTS:
         raise ValueError(f"No such act: {entry.act}")
-    head = tx.execute(_HEAD, {"person": ring.person_id}).one()
-    for statement, parameters in guard:
-        found = tx.execute(statement, parameters)
-        if not (found.first() is not None if found.returns_rows else found.rowcount):
-            raise GuardFailed
+    log_id, size, root, frontier = _HEAD.run(tx, {"person": ring.person_id}).fetchone()
+    if not all(_holds(tx, *check) for check in guard):
+        raise GuardFailed
     salt = os.urandom(32)
-    plain = _body(entry, head.log_id, head.size, head.root, salt)
+    plain = _body(entry, log_id, size, root, salt)
     leaf = proofs.leaf_hash(plain)
-    frontier = proofs.grow(head.frontier, head.size, leaf)
-    where = {"person_id": ring.person_id, "log_id": head.log_id, "seq": head.size}
-    sealed = key.seal(place(ring.person_id, "ledger_entries", head.log_id, head.size), plain)
+    frontier = proofs.grow(frontier, size, leaf)
+    where = {"person_id": ring.person_id, "log_id": log_id, "seq": size}
+    sealed = key.seal(place(ring.person_id, "ledger_entries", log_id, size), plain)
     tag = ring.tag("", "ledger_entries", "grant")(entry.grant) if entry.grant else None
-    tx.execute(_INSERT, {**where, "day": entry.at.date(), "leaf_hash": leaf, "grant_tag": tag, "body": sealed})
+    _INSERT.run(tx, {**where, "day": entry.at.date(), "leaf_hash": leaf, "grant_tag": tag, "body": sealed})
     if entry.sent:
-        tx.execute(_INSERT_ROWS, {**where, "body": key.seal(place(ring.person_id, "ledger_rows", head.log_id, head.size), "\n".join(entry.sent).encode())})
-    grown = {"size": head.size + 1, "root": proofs.root(frontier), "frontier": frontier}
-    tx.execute(_GROW, {"person": ring.person_id, "log": head.log_id, **grown})
-    return int(head.size)
+        _INSERT_ROWS.run(tx, {**where, "body": key.seal(place(ring.person_id, "ledger_rows", log_id, size), "\n".join(entry.sent).encode())})
+    grown = {"size": size + 1, "root": proofs.root(frontier), "frontier": frontier}
+    _GROW.run(tx, {"person": ring.person_id, "log": log_id, **grown})
+    return int(size)
+
+
+def _holds(tx: Connection, statement: Executable | Prepared, parameters: dict[str, Any]) -> bool:
+    if isinstance(statement, Prepared):
+        found = statement.run(tx, parameters)
+        return found.fetchone() is not None if found.description else found.rowcount > 0
+    result = tx.execute(statement, parameters)
+    return result.first() is not None if result.returns_rows else result.rowcount > 0
 
 
 def _body(entry: Entry, log_id: bytes, seq: int, previous: bytes, salt: bytes) -> bytes:
@@ -121,7 +134,8 @@ def _body(entry: Entry, log_id: bytes, seq: int, previous: bytes, salt: bytes) -
         body["request"] = entry.request
     if entry.sent:
         body["rows"] = "sha-256:" + b64(hashlib.sha256(salt + "".join(sorted(entry.sent)).encode()).digest())
-    return rfc8785.dumps(body)
+    # RFC 8785, since every name here is ASCII and there are no floats; a test holds both ways of writing it side by side.
+    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
 def record(broker: Broker, person_id: bytes, entry: Entry) -> None:
@@ -131,41 +145,53 @@ def record(broker: Broker, person_id: bytes, entry: Entry) -> None:
     broker.write(lambda tx: append(tx, ring, key, entry))
 
 
-class Denials:
-    """Denied reads: the first of equal ones is entered at once, its repeats within a minute as one more entry (`times`)."""
+@dataclass(slots=True)
+class _Repeated:
+    """A denial that was entered, and how often it has come again since."""
 
-    def __init__(self, broker: Broker) -> None:
+    person_id: bytes
+    newest: Entry
+    until: float
+    repeats: int = 0
+
+
+class Denials:
+    """Denied calls: the first of equal ones is entered at once, its repeats within a minute as one more entry (`times`)."""
+
+    def __init__(self, broker: Broker, clock: Callable[[], float] = time.monotonic) -> None:
         self._broker = broker
+        self._clock = clock
         self._lock = threading.Lock()
-        self._pending: dict[tuple[object, ...], tuple[bytes, Entry, int, threading.Timer]] = {}
+        self._pending: dict[tuple[object, ...], _Repeated] = {}
 
     def record(self, person_id: bytes, entry: Entry) -> None:
         """Enter a denial, or count it as a repeat of one that is less than a minute old."""
+        self.flush()
         same = (person_id, entry.grant, entry.reasons, entry.by.get("id"), rfc8785.dumps(entry.about))
         with self._lock:
-            if same in self._pending:
-                owner, first, repeats, timer = self._pending[same]
-                self._pending[same] = (owner, replace(first, at=entry.at, request=entry.request), repeats + 1, timer)
+            known = self._pending.get(same)
+            if known is not None:
+                known.newest, known.repeats = entry, known.repeats + 1
                 return
-            timer = threading.Timer(REPEATS_SECONDS, self._flush, (same,))
-            timer.daemon = True
-            self._pending[same] = (person_id, entry, 0, timer)
+            if len(self._pending) < MOST_PENDING:
+                self._pending[same] = _Repeated(person_id, entry, self._clock() + REPEATS_SECONDS)
         try:
             record(self._broker, person_id, entry)
         except BaseException:
             with self._lock:
                 self._pending.pop(same, None)
             raise
-        timer.start()
 
-    def _flush(self, same: tuple[object, ...]) -> None:
+    def flush(self, *, everything: bool = False) -> None:
+        """Enter the repeats whose minute is over (or all); called by the next denial, by the sweep and at the end."""
+        now = self._clock()
         with self._lock:
-            person_id, entry, repeats, timer = self._pending.pop(same)
-        timer.cancel()
-        if repeats:
-            record(self._broker, person_id, replace(entry, times=repeats))
+            over = [same for same, each in self._pending.items() if everything or now >= each.until]
+            ended = [self._pending.pop(same) for same in over]
+        for each in ended:
+            if each.repeats:
+                record(self._broker, each.person_id, replace(each.newest, times=each.repeats))
 
     def close(self) -> None:
         """Enter what was counted and not yet entered."""
-        for same in list(self._pending):
-            self._flush(same)
+        self.flush(everything=True)

@@ -52,15 +52,10 @@ class Place:
         """The place's bytes for one row."""
         return self._head + parts((parts(row),)) + self._column
 
-    def under(self, *row: bytes | str | int, last: int) -> Callable[[bytes], bytes]:
-        """The same for many rows whose keys differ only in their last part, of `last` bytes each: on the reading path this counts."""
-        known = parts(row) + _LENGTH(last)
-        head, column = self._head + _LENGTH(len(known) + last) + known, self._column
-
-        def at(part: bytes) -> bytes:
-            return head + part + column
-
-        return at
+    def around(self, *row: bytes | str | int, rest: int) -> tuple[bytes, bytes]:
+        """What stands before and after the rest of a row's key (as `parts`, of `rest` bytes), where many rows differ only in that."""
+        known = parts(row)
+        return self._head + _LENGTH(len(known) + rest) + known, self._column
 
 
 def _associated(alg: int, place: bytes, key_id: bytes) -> bytes:
@@ -92,6 +87,22 @@ class OpenKey:
             return self._cipher.decrypt(envelope[18:30], envelope[30:], _associated(self._alg, place, self.key_id))
         except InvalidTag:
             raise Unsealable from None
+
+
+    def between(self, head: bytes, tail: bytes) -> Callable[[bytes, bytes], bytes]:
+        """`unseal` for many values whose places differ only between `head` and `tail`: on the reading path what is the same is put together once."""
+        start, end = _FORMATS[self._alg] + head, tail + _LENGTH(len(self.key_id)) + self.key_id
+        header, decrypt = bytes((FORMAT, self._alg)) + self.key_id, self._cipher.decrypt
+
+        def unseal(part: bytes, envelope: bytes) -> bytes:
+            if envelope[:HEADER_BYTES] != header or len(envelope) < HEADER_BYTES + NONCE_BYTES + TAG_BYTES:
+                raise Unsealable
+            try:
+                return decrypt(envelope[18:30], envelope[30:], start + part + end)
+            except InvalidTag:
+                raise Unsealable from None
+
+        return unseal
 
 
 def key_id_of(envelope: bytes) -> bytes:

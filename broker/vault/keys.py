@@ -4,7 +4,6 @@ Keys are random and wrapped, not derived, so that a parent can change without to
 before the first row is sealed under it. Destroying a data key is deletion.
 """
 
-import hmac
 import os
 import threading
 import time
@@ -73,10 +72,10 @@ class Keyring:
 
     def alias(self, grant_id: bytes, clause_id: str) -> Callable[[str], str]:
         """What turns ids into row ids and aliases for one clause of one grant: HMAC-SHA-256 cut to 128 bits, as hex; unlinkable between clauses."""
-        key = derive.subkey(self._index, "alias", grant_id, clause_id)
+        digest = derive.keyed(derive.subkey(self._index, "alias", grant_id, clause_id))
 
         def alias(value: str) -> str:
-            return hmac.digest(key, value.encode(), "sha256").hex()[:32]
+            return digest(value.encode()).hex()[:32]
 
         return alias
 
@@ -135,8 +134,11 @@ class Keyring:
 
     def unseal(self, place: bytes, envelope: bytes) -> bytes:
         """The plaintext of one of this person's values; `Unsealable` if it was moved, altered, or its key is destroyed."""
-        key = self._by_id.get(envelope[2:HEADER_BYTES]) or self._load(key_id_of(envelope))
-        return key.unseal(place, envelope)
+        return self.key_of(envelope).unseal(place, envelope)
+
+    def key_of(self, envelope: bytes) -> OpenKey:
+        """The key that opens this envelope; `Unsealable` if it is not one of this person's, or destroyed."""
+        return self._by_id.get(envelope[2:HEADER_BYTES]) or self._load(key_id_of(envelope))
 
     def _load(self, key_id: bytes) -> OpenKey:
         with self._store.reading() as tx:

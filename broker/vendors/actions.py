@@ -1,5 +1,7 @@
 """Registering clients, and taking them out."""
 
+import base64
+import hashlib
 import os
 import re
 from typing import Any, Final
@@ -11,12 +13,24 @@ from broker.opening import Broker
 from broker.vendors.models import clients, vendors
 
 EXTENSION: Final = "extension"
-# The redirect addresses of our own extension: its pinned Chromium id, and the SHA-1 of its Gecko id (rule T15).
-EXTENSION_REDIRECTS: Final = (
-    "https://ejgmiaiedjnaeobpmlbdpcmbbikgbjma.chromiumapp.org/cb",
-    "https://83fd1cb0fb2cdd26a9bf0ec5e36be2ec2c94ed9f.extensions.allizom.org/cb",
-    "http://127.0.0.1/mozoauth2/83fd1cb0fb2cdd26a9bf0ec5e36be2ec2c94ed9f/cb",
+# The public key that pins the Chromium id of our own extension; it signs nothing, so nobody needs its other half.
+EXTENSION_KEY: Final = (
+    "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAkTad1DLMiv5JpP22vewcBn9RvvrFP1rGqTRgwkQ2OYmAgibdYAQl+f5f5GNlbbQS6/Q9xWg4X/tdV/elHjnNs8q2xtJZq00V"
+    "xJAAWxwRU2Bfse6rckrEHCjzntl5rolfaMHSQVJH25lStxzoEELBfVkGOl8Q6kPZDZReOmAdBALgBDVvhx7Nn39C+0aA/oKvUs3y+Ejywq/3YXk+5DnoHuKIoUM0sWHjm2eB4nR8dTJq"
+    "pF6HCtJMGbCod1/9pw7Yo4G7noNe52I5zqKgC58dPClzzDW+CU2M+72YpLSHfovFbpyPtfyKcu/S/w0k/bFyfI5xJxpDjD1FIMbojX8hVQIDAQAB"
 )
+GECKO_ID: Final = "proffer@proffer.example"
+
+
+def _redirects() -> tuple[str, ...]:
+    """The redirect addresses that browsers give the extension (rule T15): from its pinned key, and from its Gecko id."""
+    digest = hashlib.sha256(base64.b64decode(EXTENSION_KEY)).hexdigest()[:32]
+    chromium = digest.translate(str.maketrans("0123456789abcdef", "abcdefghijklmnop"))
+    gecko = hashlib.sha1(GECKO_ID.encode(), usedforsecurity=False).hexdigest()
+    return (f"https://{chromium}.chromiumapp.org/cb", f"https://{gecko}.extensions.allizom.org/cb", f"http://127.0.0.1/mozoauth2/{gecko}/cb")
+
+
+EXTENSION_REDIRECTS: Final = _redirects()
 
 
 def add_client(broker: Broker, metadata: dict[str, Any]) -> str:

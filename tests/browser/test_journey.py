@@ -25,7 +25,7 @@ document.addEventListener("securitypolicyviolation", (event) => window.__violati
 if not CHROMIUM.exists() and not os.environ.get("CI"):
     pytest.skip("Chromium is not installed here (package chromium).", allow_module_level=True)
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402 - only where Chromium is
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from servers import ROOT, Nursery
+from processes import ROOT, Nursery
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from granted import Granted
 from makers import page_visit, purchase
-from servers import Server, call
+from processes import Server, call
 
 from broker.db import utcnow
 

@@ -12,7 +12,7 @@ import pytest
 from granted import READ, WRITE, Granted, a_client, a_person, granted
 from loads import Cast, Heard, Load, upload
 from makers import settings_in
-from servers import Nursery, Server, call, command
+from processes import Nursery, Server, call, command
 from verdicts import losses, size
 
 from broker import close_app, create_app

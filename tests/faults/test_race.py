@@ -12,7 +12,7 @@ from pathlib import Path
 
 from granted import READ, Granted, a_client, a_person, granted
 from makers import purchase, settings_in
-from servers import Nursery, Server, call
+from processes import Nursery, Server, call
 
 from broker import close_app, create_app
 from broker.config import Settings

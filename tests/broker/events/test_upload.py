@@ -59,6 +59,18 @@ def test_the_collection_is_applied_again(alice: Browser, clock: Clock) -> None:
     assert "page_visit" not in answer.json["collection"]["slice"]["kinds"]
 
 
+def test_hidden_fields_are_not_stored(alice: Browser, clock: Clock) -> None:
+    """What the person hid in the collection never reaches the database, inside items neither."""
+    extension = Extension.connect(alice, **{"1.field.product": "hidden", "1.field.total": "hidden", "1.field.title": "hidden"})
+    assert statuses(extension.upload(purchase(clock() - dt.timedelta(hours=1)), page_visit(clock()))) == ["accepted", "accepted"]
+    with alice.app.extensions["broker"].reading() as tx:
+        stored = {event["kind"]: event for event in queries.own(tx, alice.ring, queries.Wanted(kinds=("purchase", "page_visit"))).events}
+    assert "total" not in stored["purchase"]
+    assert set(stored["purchase"]["items"][0]) == {"category", "quantity", "price"}
+    assert "title" not in stored["page_visit"]
+    assert stored["page_visit"]["url"]
+
+
 def test_a_sensitive_site_is_outside_the_collection(alice: Browser, clock: Clock) -> None:
     extension = Extension.connect(alice)
     clinic = page_visit(clock(), "https://www.nhs.uk/conditions", "Conditions")
@@ -123,7 +135,7 @@ def test_the_extension_asks_for_nothing_else(app: object, alice: Browser) -> Non
     """Rule T15: one scope, no details, its own redirects only."""
     client = alice.app.test_client()
     base = {"client_id": "extension", "response_type": "code", "code_challenge": "c" * 43, "code_challenge_method": "S256"}
-    good = "http://127.0.0.1:5000/mozoauth2/83fd1cb0fb2cdd26a9bf0ec5e36be2ec2c94ed9f/cb"
+    good = "http://127.0.0.1:5000/mozoauth2/1418fe2b992f6182c031348fa5957aeacefdbebe/cb"
     for changes, error in (
         ({"scope": "events:read", "redirect_uri": good}, "invalid_scope"),
         ({"scope": "events:write events:read", "redirect_uri": good}, "invalid_scope"),
@@ -133,3 +145,14 @@ def test_the_extension_asks_for_nothing_else(app: object, alice: Browser) -> Non
         answer = client.post("/oauth/par", data={**base, **changes}, base_url=ORIGIN)
         assert (answer.status_code, answer.json["error"]) == (400, error)
     assert client.post("/oauth/par", data={**base, "scope": "events:write", "redirect_uri": good}, base_url=ORIGIN).status_code == 201
+
+
+def test_a_full_disk_takes_nothing_in(alice: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """507 under 64 MiB free; a revoke still works."""
+    from broker.events import actions
+
+    extension = Extension.connect(alice)
+    monkeypatch.setattr(actions, "ROOM_KEPT", 2**62)
+    refused = extension.upload(page_visit(clock()))
+    assert (refused.status_code, refused.json["type"]) == (507, "/problems/storage-full")
+    assert grants.revoke(alice.app.extensions["broker"], alice.person_id, to_bytes(extension.tokens["grant_id"]))

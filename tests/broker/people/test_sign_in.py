@@ -154,3 +154,12 @@ def test_broken_cookies_are_nobody(app: Flask, cookie: str) -> None:
     client = app.test_client()
     client.set_cookie("session", cookie, domain="localhost")
     assert client.get("/requests", base_url=ORIGIN).status_code == 303
+
+
+def test_sizes_are_checked_first(app: Flask) -> None:
+    """Section 9 of the reliability design: 8 KiB of address, 16 KiB and a hundred of headers."""
+    client = app.test_client()
+    assert client.get("/sign-in?x=" + "y" * 9000, base_url=ORIGIN).status_code == 414
+    assert client.get("/sign-in", base_url=ORIGIN, headers={"X-Long": "y" * 17_000}).status_code == 431
+    assert client.get("/sign-in", base_url=ORIGIN, headers=[(f"X-{number}", "1") for number in range(101)]).status_code == 431
+    assert client.get("/sign-in?x=" + "y" * 4000, base_url=ORIGIN, headers={"X-Long": "y" * 8000}).status_code == 200

@@ -1,0 +1,95 @@
+"""The rates of section 9 of the reliability design, at their defaults; every 429 says how long to wait, and endings have no limit."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from makers import ORIGIN, Browser, Extension, Shop
+
+from broker import close_app, create_app
+from broker.config import Settings
+from broker.errors import RateLimit
+from broker.limits import Limits
+
+
+@pytest.fixture
+def app(household: Path, tmp_path: Path) -> Iterator[Flask]:
+    """A broker with every rate at its default."""
+    shutil.copytree(household, tmp_path / "home")
+    (tmp_path / "home" / "data").chmod(0o700)
+    made = create_app(Settings(data_dir=tmp_path / "home" / "data", key_file=tmp_path / "home" / "keys" / "key"))
+    yield made
+    close_app(made)
+
+
+def test_pushed_requests(bookshop: Shop, otherstore: Shop) -> None:
+    """Ten a minute and client; another client is not touched."""
+    assert [bookshop.push().status_code for _ in range(10)] == [201] * 10
+    limited = bookshop.push()
+    assert (limited.status_code, limited.json["error"]) == (429, "temporarily_unavailable")
+    assert 0 < int(limited.headers["Retry-After"]) <= 60
+    assert otherstore.push().status_code == 201
+
+
+def test_reads_of_a_grant(alice: Browser, bookshop: Shop) -> None:
+    """The host's limit comes beside the clause's own rate (24 a day by default)."""
+    bookshop.connect(alice)
+    statuses = [bookshop.read().status_code for _ in range(61)]
+    assert statuses == [200] * 24 + [429] * 37
+    last = bookshop.read()
+    assert 0 < int(last.headers["Retry-After"]) <= 60
+
+
+def test_uploads_of_an_install(alice: Browser) -> None:
+    extension = Extension.connect(alice)
+    assert [extension.upload().status_code for _ in range(30)] == [200] * 30
+    limited = extension.upload()
+    assert (limited.status_code, limited.json["type"]) == (429, "/problems/rate-limit")
+
+
+def test_strangers(alice: Browser, bookshop: Shop) -> None:
+    """Thirty refusals a minute and address; those who are known go on."""
+    bookshop.connect(alice)
+    client = alice.app.test_client()
+    statuses = [client.get("/v1/events", base_url=ORIGIN, headers={"Authorization": "Bearer x"}).status_code for _ in range(31)]
+    assert statuses == [401] * 30 + [429]
+    assert bookshop.read().status_code == 200
+
+
+def test_endings_have_no_limit(alice: Browser, bookshop: Shop) -> None:
+    from broker.grants import actions, queries
+
+    grant_id = queries.to_bytes(bookshop.connect(alice)["grant_id"])
+    broker = alice.app.extensions["broker"]
+    for _ in range(100):
+        actions.revoke(broker, alice.person_id, grant_id)
+    assert bookshop.read().status_code == 401
+
+
+def test_requests_under_way(settings: Settings) -> None:
+    """Four of one client at once; the fifth is told to come back, and a place is free again afterwards."""
+    limits = Limits(Settings(data_dir=settings.data_dir, key_file=settings.key_file))
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    def one() -> None:
+        with limits.in_flight("books"):
+            entered.release()
+            leave.wait()
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        entered.acquire()
+    with pytest.raises(RateLimit), limits.in_flight("books"):
+        pass
+    with limits.in_flight("other"):
+        pass
+    leave.set()
+    for thread in threads:
+        thread.join()
+    with limits.in_flight("books"):
+        pass
