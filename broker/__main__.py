@@ -137,7 +137,8 @@ def terms_set(broker: "Broker", file: Any, name: str | None) -> None:
     except Malformed as malformed:
         fail(f"This is not the JSON we take: {malformed.errors[0]['detail']}", 2)
     else:
-        click.echo(f"Version {actions.set_terms(broker, person_named(broker, name), document)} of your terms is in force.")
+        number = actions.set_terms(broker, person_named(broker, name), document, {"role": "operator"})
+        click.echo(f"Version {number} of your terms is in force.")
 
 
 @main.command()

@@ -48,6 +48,11 @@ class Access:
         return grant_queries.to_text(self.grant_id)
 
     @property
+    def domain(self) -> str:
+        """The vendor's verified domain; empty for the person's own extension."""
+        return self.vendor_id.removeprefix("https://")
+
+    @property
     def by(self) -> dict[str, str]:
         """Who calls, as the ledger says it."""
         return {"role": "client", "id": self.client_id, **({"vendor": self.vendor_id} if self.vendor_id else {})}
@@ -71,7 +76,8 @@ def look_up() -> Access:
     with broker.reading() as tx:
         row = queries.by_token(tx, credential)
     now = broker.now()
-    if row is None or row.token_ended_at is not None or now >= row.token_expires_at or not row.enabled:
+    # An access token that has merely run out makes no entry: its client refreshes it every five minutes.
+    if row is None or now >= row.token_expires_at:
         raise errors.InvalidToken
     ring = broker.keyring(row.person_id)
     access = Access(
@@ -79,9 +85,11 @@ def look_up() -> Access:
         grant_queries.opened_clauses(ring, row.grant_id, row.version, row.clauses), tuple(row.limited_to.split()), row.terms_version,
         frozenset(row.vendor_classes or ()),
     )  # fmt: skip
-    if row.status not in grant_queries.LIVE or now >= row.expires_at:
+    ended = row.status not in grant_queries.LIVE or now >= row.expires_at
+    reasons = {"grant-ended": ended, "token-ended": row.token_ended_at is not None, "client-disabled": not row.enabled}
+    if any(reasons.values()):
         # The person sees that somebody came back after the end.
-        deny(access, ("grant-ended",), {"method": request.method, "path": request.path})
+        deny(access, tuple(reason for reason, holds in reasons.items() if holds), {"method": request.method, "path": request.path})
         raise errors.InvalidToken
     return access
 

@@ -59,7 +59,7 @@ class Settings:
             raise WrongSetting(f"BROKER_ORIGIN is {origin!r}: give scheme and host only, such as https://broker.example.")
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
             raise WrongSetting("BROKER_ORIGIN uses plain http away from this computer: put the broker behind https.")
-        if self.data_dir in self.key_file.absolute().parents:
+        if self.data_dir.resolve() in self.key_file.resolve().parents:
             raise WrongSetting("BROKER_KEY_FILE lies inside BROKER_DATA_DIR: a copy of the data would carry its own key. Put it elsewhere.")
 
     @property

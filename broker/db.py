@@ -74,25 +74,27 @@ class Prepared:
     Running it through Core costs some five times what SQLite needs for it. Its rows are plain tuples as the driver gives them: days are text.
     """
 
-    __slots__ = ("_binds", "_sql")
+    __slots__ = ("_binds", "_fixed", "_sql")
 
     def __init__(self, statement: Select[Any] | Insert | Update, columns: Sequence[str] | None = None) -> None:
         """`columns` are those an insert fills, where it does not fill all."""
-        dialect = sqlite.dialect()  # type: ignore[no-untyped-call]
+        dialect = sqlite.dialect()
         compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
-        # Lists of blind tags are written out here, once.
+        # Lists (of blind tags) are written out here, once.
         whole = compiled.construct_expanded_state(dict.fromkeys(name for name, bind in compiled.binds.items() if bind.required))
         self._sql: str = whole.statement
-        self._binds: list[tuple[str, Callable[[Any], Any] | None, Any]] = [
-            (name, whole.processors.get(name), whole.parameters[name]) for name in whole.positiontup
-        ]
+
+        def processor(name: str) -> Any:
+            # What was written out of a list has no bind of its own, and a blind tag needs no processor.
+            bind = compiled.binds.get(name)
+            return bind.type.dialect_impl(dialect).bind_processor(dialect) if bind is not None else None
+
+        self._binds: list[tuple[str, Callable[[Any], Any] | None]] = [(name, processor(name)) for name in whole.positiontup]
+        self._fixed = {name: whole.parameters[name] for name in whole.positiontup if name not in compiled.binds or not compiled.binds[name].required}
 
     def _values(self, given: Mapping[str, Any]) -> list[Any]:
-        values = []
-        for name, process, default in self._binds:
-            value = given[name] if name in given else default
-            values.append(process(value) if process else value)
-        return values
+        whole = {**self._fixed, **given} if self._fixed else given
+        return [process(whole[name]) if process else whole[name] for name, process in self._binds]
 
     def run(self, tx: Connection, given: Mapping[str, Any]) -> sqlite3.Cursor:
         """Run it once in the transaction `tx`; parameters that the statement fixes itself need not be given."""

@@ -1,6 +1,7 @@
 """The gate in for people: the session cookie, CSRF on every change, and `@signed_in`."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
@@ -71,7 +72,9 @@ def find_person() -> Person | None:
     if session is None:
         return None
     if session.due:
-        actions.seen(broker, session)
+        # A busy broker must not keep anybody from ending a grant.
+        with suppress(errors.BrokerError):
+            actions.seen(broker, session)
     return Person(session.person_id, name, session)
 
 

@@ -154,7 +154,10 @@ class Writer:
         driver.execute("SAVEPOINT job")
         try:
             waiting.answer = waiting.job(connection)
-        except Exception as refused:  # noqa: BLE001 - whatever a job raises goes to its caller, and its writes go.
+        except Exception as refused:
             driver.execute("ROLLBACK TO job")
             waiting.error = refused
+            if isinstance(refused, DatabaseFailed):
+                log.exception("a job met a database error")
+                waiting.error = errors.Busy(retry_after=1)
         driver.execute("RELEASE job")

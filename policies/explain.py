@@ -29,6 +29,9 @@ REASONS = {
     "filter-too-fine": "The filter was finer than what they may see.",
     "out-of-slice": "What was asked and what you allowed have nothing in common.",
     "rate": "They have looked as often as you allowed for today.",
+    "too-fast": "They asked too often in a short time.",
+    "token-ended": "The token had been given back.",
+    "client-disabled": "This vendor's program is out of service here.",
     "bad-request": "The request was not well formed.",
     "invalid-cursor": "The place to go on from was not one we had given.",
 }
@@ -245,7 +248,7 @@ def narrowing(line: Narrowing) -> str:
     because = f"{_CAUSES[line.cause]}{rule}."
     if line.given is None and line.dim in ("action", "base"):
         nothing = "Your terms give nothing of it" if line.cause == "not-in-terms" else _CAUSES[line.cause]
-        return f"Of one thing they asked for ({_ACTIONS.get(line.asked, 'on other conditions')}) nothing can be given. {nothing}{rule}."
+        return f"Of one thing they asked for ({_ACTIONS.get(str(line.asked), 'on other conditions')}) nothing can be given. {nothing}{rule}."
     name = _DIMENSIONS.get(line.dim) or _dimension(line.dim)
     return f"{name}: they asked for {_value(line.dim, line.asked)}, your terms allow {_value(line.dim, line.given)}. {because}"
 

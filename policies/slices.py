@@ -174,11 +174,12 @@ class Slice:
     def _holds_content(self, event: Event) -> bool:
         """Judge items by their categories (F4), and a search by its topics (U4)."""
         if event.get("items"):
-            return bool(self._items(event))
+            return bool(self.items_in(event))
         found = topics(event["query"]) if event.get("query") else []
         return "*" in self.categories and not any(self._is_shut(topic, event) for topic in found)
 
-    def _items(self, event: Event) -> list[Event]:
+    def items_in(self, event: Event) -> list[Event]:
+        """Return the items of an event that the slice holds (F4, U4)."""
         items = event.get("items") or []
         return [item for item in items if category_is_in(self.categories, item.get("category")) and not self._is_shut(item.get("category"), event)]
 
@@ -198,7 +199,7 @@ class Slice:
         `alias` turns the event's id and its order id into pairwise ones (F7); without it both
         are hidden.
         """
-        items = self._items(event)
+        items = self.items_in(event)
         # All items speak here, also removed ones: else a second deny could uncover a field.
         fields = self._shown(event, self._hidden(event, event.get("items") or []))
         if len(items) < len(event.get("items") or []):
@@ -207,7 +208,7 @@ class Slice:
         row |= {name: event[name] for name in ("kind", "action") if name in event}
         for name, level in fields.items():
             shown = SITE_PARTS[level] if name == "site" else name
-            if FIELDS[name].item or shown not in event or (name == "referrer" and not self._holds_referrer(event)):
+            if FIELDS[name].item or shown not in event or (name == "referrer" and not self.holds_referrer(event)):
                 continue
             if level != "pairwise":
                 row[name] = coarse(FIELDS[name].order, level)(event[shown])
@@ -235,7 +236,7 @@ class Slice:
     def _shown(self, event: Event, hidden: frozenset[str]) -> dict[str, str]:
         return normal_fields({name: level for name, level in self.fields.items() if name not in hidden}, frozenset({event["kind"]}))
 
-    def _holds_referrer(self, event: Event) -> bool:
+    def holds_referrer(self, event: Event) -> bool:
         """Judge the referrer as a site of its own (F5); one of unknown class stays hidden."""
         site, site_class = event["referrer"], event.get("referrer_class", "")
         return self._holds_site(site, site, site_class) and not any(

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from broker.db import upsert
+from broker.db import Prepared, upsert
 from broker.errors import StorageFull
 from broker.events import queries
 from broker.events.models import counts, events, forgotten
@@ -20,7 +20,7 @@ from broker.opening import Broker
 from broker.vault.envelope import OpenKey
 from broker.vault.keys import Keyring
 from policies.slices import Slice
-from policies.vocabulary import FIELDS
+from policies.vocabulary import FIELDS, FIELDS_WITH_ITEMS_CUT
 
 Event = dict[str, Any]
 Key = tuple[str, dt.date, bytes]
@@ -86,20 +86,29 @@ def _sealed(ring: Keyring, event: Event, key: OpenKey, origin: str, origin_tag: 
 
 
 def keep(event: Event, within: Slice | None) -> Event | None:
-    """The placed event as the collection slice lets it in: None if it is not covered, without the fields that are hidden there."""
+    """The placed event as the collection slice lets it in: None if it is not covered, without what the slice does not hold or hides."""
     placed = place_of(event)
     if within is None:
         return placed
     if not within.covers(placed):
         return None
-    kept = {name: value for name, value in placed.items() if name not in _HIDEABLE or name in within.fields}
+    kept = {name: value for name, value in placed.items() if name not in HIDEABLE or name in within.fields}
     if "items" in kept:
-        kept["items"] = [{name: value for name, value in item.items() if name in within.fields} for item in kept["items"]]
+        held = within.items_in(placed)
+        if len(held) < len(kept["items"]):
+            kept = {name: value for name, value in kept.items() if name not in FIELDS_WITH_ITEMS_CUT}
+        kept["items"] = [{name: value for name, value in item.items() if name not in HIDEABLE or name in within.fields} for item in held]
+    if "referrer" not in kept or not within.holds_referrer(placed):
+        kept.pop("referrer", None)
+        kept.pop("referrer_class", None)
     return kept
 
 
-# An event without its time or site could not be judged, so these two are always kept.
-_HIDEABLE: Final = frozenset(FIELDS) - {"time", "site"}
+# Without time, site and category an event could not be judged later, so these are kept of whatever is taken in.
+HIDEABLE: Final = frozenset(FIELDS) - {"time", "site", "category"}
+
+
+_INSERT: Final = Prepared(insert(events))
 
 
 def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[str, str]:
@@ -124,7 +133,7 @@ def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[
         else:
             fresh[tag], status[event_id] = each, "accepted"
     if fresh:
-        tx.execute(insert(events), [each.row for each in fresh.values()])
+        _INSERT.run_many(tx, [each.row for each in fresh.values()])
         _count(tx, ring.person_id, Counter((each.row["day"], each.row["kind"]) for each in fresh.values()))
     return status
 

@@ -3,10 +3,12 @@
 import base64
 import datetime as dt
 import hashlib
+from collections.abc import Collection
 from typing import Any, Final
 
 import orjson
 from flask import Blueprint, Response, g, request
+from sqlalchemy import Connection
 
 from broker import access as gate
 from broker import current, errors
@@ -24,6 +26,7 @@ from policies.clauses import Clause
 from policies.decide import Asked, Denied, Grant, Permitted, decide
 from policies.documents import Malformed, load
 from policies.slices import Slice
+from policies.terms import Deny
 
 api: Final = Blueprint("events", __name__)
 csrf.exempt(api)
@@ -40,11 +43,15 @@ DETAILS: Final = {
 }
 
 
-def decided(access: Access, now: dt.datetime) -> Grant:
+def decided(tx: Connection, access: Access, denies: Collection[Deny], now: dt.datetime) -> Grant:
     """The grant as `policies.decide` wants it. Until agreements are signed by both sides, every grant counts as countersigned."""
+    # Whoever has a grant has agreed with the person before; whether they bought there is looked up only where a deny asks.
+    classes = access.vendor_classes | {"prior-agreement"}
+    if any(deny.vendors is not None and "known" in deny.vendors for deny in denies) and queries.bought_at(tx, access.ring, access.domain):
+        classes |= {"known"}
     return Grant(
         id=access.grant, client=access.client_id, vendor=access.vendor_id, status=access.status, version=access.version, clauses=access.clauses,
-        given=min(access.given_at, now), expires_at=access.expires_at, countersigned=True, vendor_classes=access.vendor_classes,
+        given=min(access.given_at, now), expires_at=access.expires_at, countersigned=True, vendor_classes=classes,
     )  # fmt: skip
 
 
@@ -53,14 +60,17 @@ def decided(access: Access, now: dt.datetime) -> Grant:
 def read() -> Response:
     """The part of the person's events that the grant lets this vendor see."""
     access, broker = gate.access(), current.broker()
-    broker.limits.count("vendor_read", access.grant)
     try:
+        broker.limits.count("vendor_read", access.grant)
         query = schemas.query(request.args)
     except (errors.BadRequest, errors.Unprocessable) as malformed:
         gate.deny(access, ("bad-request",), {"pointers": [each["pointer"] for each in malformed.errors]})
         raise
     except errors.InvalidCursor:
         gate.deny(access, ("invalid-cursor",), {})
+        raise
+    except errors.RateLimit:
+        gate.deny(access, ("too-fast",), {})
         raise
     now = broker.now()
     decision, clause, left = _decide(broker, access, query, now)
@@ -87,13 +97,14 @@ def _decide(broker: Broker, access: Access, query: schemas.Query, now: dt.dateti
     with broker.reading() as tx:
         reads, rows = grant_queries.used_today(tx, access.person_id, access.grant_id, clause.id, now.date()) if clause else (0, 0)
         denies = term_queries.at(tx, access.ring, access.terms_version).deny
+        grant = decided(tx, access, denies, now)
     # A clause the token is not limited to does not exist for it.
     asked = Asked(
         client=access.client_id, clause=clause.id if clause else query.clause or "?", action="read" if clause else "", purpose=query.purpose,
         filters=query.filters, used_reads=reads, used_rows=rows,
     )  # fmt: skip
     left = clause.rate["rows"] - rows if clause else 0
-    return decide(decided(access, now), denies, asked, now), clause, left
+    return decide(grant, denies, asked, now), clause, left
 
 
 def _refused(access: Access, query: schemas.Query, denied: Denied, now: dt.datetime) -> errors.BrokerError:
@@ -212,7 +223,8 @@ def _collection(broker: Broker, access: Access, now: dt.datetime) -> Slice:
     """The slice that uploads must lie in; a refusal is entered and raised."""
     with broker.reading() as tx:
         denies = term_queries.at(tx, access.ring, access.terms_version).deny
-    decision = decide(decided(access, now), denies, Asked(client=access.client_id, action="write"), now)
+        grant = decided(tx, access, denies, now)
+    decision = decide(grant, denies, Asked(client=access.client_id, action="write"), now)
     if isinstance(decision, Denied):
         gate.deny(access, decision.reasons, {})
         raise _REFUSALS[decision.problem]
@@ -223,13 +235,19 @@ def _check(given: list[Any], now: dt.datetime) -> tuple[list[dict[str, Any]], li
     """(answers for events that are not well formed, the well-formed ones)."""
     results: list[dict[str, Any]] = []
     checked: list[dict[str, Any]] = []
+    seen: dict[str, Any] = {}
     for raw in given:
         event_id = raw.get("id") if isinstance(raw, dict) and isinstance(raw.get("id"), str) else None
         if len(orjson.dumps(raw)) > MAX_EVENT:
             results.append({"id": event_id, "status": "refused", "reason": "too_large", "detail": DETAILS["too_large"]})
             continue
+        if event_id in seen:
+            # The first of a batch counts; the second gets an answer of its own.
+            results.append({"id": event_id, "status": "duplicate" if seen[event_id] == raw else "conflict"})
+            continue
         try:
             checked.append(shape.check(raw, now=now))
+            seen[checked[-1]["id"]] = raw
         except shape.Invalid as invalid:
             results.append({"id": event_id, "status": "refused", "reason": "invalid", "detail": invalid.errors[0]["detail"], "errors": invalid.errors})
     return results, checked

@@ -32,7 +32,7 @@ TABS: Final = {
 }
 _DAYS: Final = {"from": "first", "to": "last"}
 _PLAIN: Final = ("kind", "from", "to", "site", "class", "category")
-_OLDER: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)~([0-9a-f]{32})")
+_OLDER: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)~([0-9a-f]{32})", re.ASCII)
 _BATCH: Final = re.compile(r"[0-9a-f]{32}")
 _MOST_SITES: Final = 50
 
@@ -94,9 +94,13 @@ def _site(text: str) -> str | None:
 
 
 def _below(text: str) -> tuple[str, str, str] | None:
+    if not text:
+        return None
     found = _OLDER.fullmatch(text)
-    if text and found is None:
-        raise errors.InvalidCursor
+    try:
+        dt.datetime.fromisoformat(found[1] if found else "")
+    except ValueError:
+        raise errors.InvalidCursor from None
     return (found[1][:10], found[1], found[2]) if found else None
 
 

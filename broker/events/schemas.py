@@ -19,6 +19,8 @@ MOST_PARAMETERS: Final = 20
 LONGEST_VALUE: Final = 512
 MOST_ROWS: Final = 1000
 DEFAULT_ROWS: Final = 100
+EARLIEST: Final = dt.datetime(1995, 1, 1, tzinfo=dt.UTC)
+LATEST: Final = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 MOST_EVENTS: Final = 100
 _SITE: Final = re.compile(r"=?[a-z0-9.-]{1,253}")
 _CATEGORY: Final = re.compile(r"[^\x00-\x1f]{1,200}")
@@ -94,9 +96,12 @@ def _instant(found: Mapping[str, Any], name: str) -> dt.datetime | None:
     if name not in found:
         return None
     try:
-        return dt.datetime.fromisoformat(found[name]).astimezone(dt.UTC)
+        moment = dt.datetime.fromisoformat(found[name]).astimezone(dt.UTC)
     except (ValueError, OverflowError):
         raise ValidationError({name: ["There is no such time."]}) from None
+    if not EARLIEST <= moment <= LATEST:
+        raise ValidationError({name: ["Give a time between the years 1995 and 2200."]})
+    return moment
 
 
 def _cursor(text: str | None) -> bytes | None:
@@ -147,7 +152,7 @@ class Batch(Schema):
     client = fields.Nested(_Client, required=True)
     notice_version = fields.String(required=True, validate=validate.Length(1, 40))
     collection_version = fields.Integer(required=True, strict=True, validate=validate.Range(0))
-    events = fields.List(fields.Raw(), required=True)
+    events = fields.List(fields.Raw(allow_none=True), required=True)
 
 
 _BATCH: Final = Batch()

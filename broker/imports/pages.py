@@ -15,6 +15,7 @@ from broker.events import shape
 from broker.imports import actions, browsers, columns, files, queries, rooms
 from broker.imports.queries import Batch
 from broker.imports.work import Work
+from broker.people import queries as people
 from broker.rows import counted
 from broker.rows import table as rows_table
 from broker.session import csrf, person, signed_in
@@ -45,9 +46,15 @@ def _work() -> Work:
 
 
 def _installed() -> list[browsers.Found]:
-    """The browsers of this computer, where the broker runs for whoever sits before it."""
-    settings = current.broker().settings
-    return browsers.installed(Path.home()) if settings.host in LOOPBACK and not settings.https else []
+    """The browsers of this computer, where the broker runs for the one person who sits before it.
+
+    With a second person in the household nobody is offered them: the broker cannot tell whose histories they are.
+    """
+    broker = current.broker()
+    with broker.reading() as tx:
+        alone = people.count(tx) == 1
+    private = broker.settings.host in LOOPBACK and not broker.settings.https
+    return browsers.installed(Path.home()) if private and alone else []
 
 
 def _load(batch: str) -> Batch:

@@ -1,5 +1,6 @@
 """Appending to the ledger: every act on a person's data passes through here, in the act's own transaction."""
 
+import contextlib
 import datetime as dt
 import hashlib
 import os
@@ -14,6 +15,7 @@ import rfc8785
 from sqlalchemy import Connection, Executable, bindparam, insert, select, update
 
 from broker.db import Prepared
+from broker.errors import BrokerError
 from broker.ledger import models, proofs
 from broker.ledger.proofs import b64, place
 from broker.opening import Broker
@@ -166,7 +168,9 @@ class Denials:
 
     def record(self, person_id: bytes, entry: Entry) -> None:
         """Enter a denial, or count it as a repeat of one that is less than a minute old."""
-        self.flush()
+        # What cannot be entered now stays counted; the sweep tries it again.
+        with contextlib.suppress(BrokerError):
+            self.flush()
         same = (person_id, entry.grant, entry.reasons, entry.by.get("id"), rfc8785.dumps(entry.about))
         with self._lock:
             known = self._pending.get(same)
@@ -186,11 +190,16 @@ class Denials:
         """Enter the repeats whose minute is over (or all); called by the next denial, by the sweep and at the end."""
         now = self._clock()
         with self._lock:
-            over = [same for same, each in self._pending.items() if everything or now >= each.until]
-            ended = [self._pending.pop(same) for same in over]
-        for each in ended:
-            if each.repeats:
-                record(self._broker, each.person_id, replace(each.newest, times=each.repeats))
+            ended = {same: self._pending.pop(same) for same, each in list(self._pending.items()) if everything or now >= each.until}
+        while ended:
+            same, each = ended.popitem()
+            try:
+                if each.repeats:
+                    record(self._broker, each.person_id, replace(each.newest, times=each.repeats))
+            except BaseException:
+                with self._lock:
+                    self._pending = {**ended, same: each, **self._pending}
+                raise
 
     def close(self) -> None:
         """Enter what was counted and not yet entered."""

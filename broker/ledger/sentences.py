@@ -137,7 +137,7 @@ _SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
     "import": _import,
     "forget": _forget,
     "export": _fixed("You took a copy of your events out."),
-    "terms": lambda entry, _who: f"You changed your terms{_version(entry)}.",
+    "terms": lambda entry, who: f"{_doer(entry, who)} changed your terms{_version(entry)}.",
     "sign_in": _sign_in,
     "factor": _factor,
     "device": _fixed("Your devices changed."),

@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import hmac
+import logging
 import os
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +12,11 @@ from typing import Any, Final
 
 import orjson
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from broker.db import AnyRow
-from broker.errors import Conflict, TermsChanged
+from broker.errors import Conflict, TermsChanged, Unsealable
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
 from broker.grants.models import grants
@@ -30,6 +31,7 @@ from broker.vendors import queries as vendor_queries
 from broker.vendors.queries import Client
 from policies.clauses import Clause
 
+log = logging.getLogger(__name__)
 ACCESS_TOKEN_LIVES: Final = dt.timedelta(seconds=300)
 CODE_LIVES: Final = dt.timedelta(seconds=60)
 REQUEST_LIVES: Final = dt.timedelta(seconds=90)
@@ -343,6 +345,16 @@ def revoke_token(broker: Broker, client: Client, text: str) -> None:
             broker.write(lambda tx, ended=ended: tx.execute(ended), ending=True)  # type: ignore[misc]
 
 
+def _unusable(now: dt.datetime) -> Select[Any]:
+    """Live grants that nothing can use any more (rule T7): no code to redeem, no refresh token that is not idle too long."""
+    mine = (grants.c.person_id == codes.c.person_id) & (grants.c.grant_id == codes.c.grant_id)
+    code = select(codes.c.hash).where(mine, codes.c.used_at.is_(None), codes.c.expires_at > now)
+    theirs = (grants.c.person_id == tokens.c.person_id) & (grants.c.grant_id == tokens.c.grant_id)
+    usable = (tokens.c.kind == "rt") & tokens.c.ended_at.is_(None) & (tokens.c.last_used_at > now - REFRESH_IDLE)
+    token = select(tokens.c.hash).where(theirs, usable)
+    return select(grants.c.person_id, grants.c.grant_id).where(grants.c.status.in_(grant_queries.LIVE), ~code.exists(), ~token.exists())
+
+
 def sweep(broker: Broker) -> None:
     """End what time has ended: grants over, codes never collected; forget old requests and ids. Safe to run at any time, on any process."""
     now = broker.now()
@@ -351,12 +363,17 @@ def sweep(broker: Broker) -> None:
         wanted = select(codes.c.person_id, codes.c.grant_id).where(codes.c.used_at.is_(None), codes.c.expires_at <= now)
         live = wanted.join(grants, (grants.c.person_id == codes.c.person_id) & (grants.c.grant_id == codes.c.grant_id))
         over += [(row.person_id, row.grant_id, "uncollected") for row in tx.execute(live.where(grants.c.status.in_(grant_queries.LIVE)))]
+        over += [(row.person_id, row.grant_id, "unused") for row in tx.execute(_unusable(now))]
     for person_id, grant_id, reason in over:
-        grant_actions.expire(broker, person_id, grant_id, reason)
+        try:
+            grant_actions.expire(broker, person_id, grant_id, reason)
+        except Unsealable:
+            log.exception("a grant could not be expired")
 
     def job(tx: Connection) -> None:
         tx.execute(delete(used_ids).where(used_ids.c.until < now))
-        tx.execute(delete(pushed_requests).where(pushed_requests.c.expires_at < now - ANSWERABLE_AT_MOST))
+        unopened = pushed_requests.c.opened_at.is_(None) & (pushed_requests.c.expires_at < now)
+        tx.execute(delete(pushed_requests).where(unopened | (pushed_requests.c.expires_at < now - ANSWERABLE_AT_MOST)))
 
     broker.write(job)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from werkzeug.datastructures import MultiDict
 
 from broker.errors import BadRequest, Unprocessable
+from broker.events.actions import HIDEABLE
 from broker.events.queries import Preview
 from policies import explain
 from policies.clauses import Clause
@@ -58,6 +59,7 @@ def controls(number: int, proposed: Clause, chosen: Clause) -> dict[str, Any]:
     fields = [
         (field_name, FIELDS[field_name].noun, _levels(field_name, level, proposed.action), chosen.slice.fields.get(field_name, "hidden"))
         for field_name, level in part.fields.items()
+        if proposed.action == "read" or field_name in HIDEABLE
     ]
     depths = [each for each in DEPTHS if ages is None or read_duration(each, "") < ages] if proposed.action == "read" else []
     reads = [each for each in READS if each < proposed.rate.get("reads", 0)]
@@ -116,7 +118,7 @@ def _start(clause: Clause, item: Item | None) -> Clause:
     document = clause.to_json()
     if item is not None and "fields" in item.minimum:
         for field_name, level in item.minimum["fields"].items():
-            if field_name in document.get("fields", {}):
+            if field_name in document.get("fields", {}) and level != "hidden":
                 document["fields"][field_name] = level
     if document.get("sensitive"):
         document["sensitive"] = []

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 from werkzeug.datastructures import MultiDict
 
-from broker.errors import NotFound, TermsChanged
+from broker.errors import NotFound, TermsChanged, Unprocessable
 from broker.events import queries as event_queries
 from broker.grants import queries as grant_queries
 from broker.oauth import actions, choices, queries
@@ -39,6 +39,7 @@ class Consent:
     terms: Terms
     terms_version: int
     proposal: Proposal
+    facts: VendorFacts
     earlier: list[grant_queries.Grant]
     digest: str
     choices: list[Choice]
@@ -85,20 +86,29 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
             raise NotFound
         terms = term_queries.current(tx, ring)
         version = term_queries.version(tx, ring.person_id)
-        earlier = [grant for grant in grant_queries.every(tx, ring) if grant.client_id == client.client_id]
-        if client.public:
-            proposal = collection()
-        else:
-            request = Request.parse(pushed.parameters["request"], facts(tx, ring, client, earlier))
-            proposal = negotiate(terms, request)
+        earlier = [grant for grant in grant_queries.every(tx, ring) if grant.vendor_id == client.vendor_id]
+        told = facts(tx, ring, client, earlier)
+        proposal = collection() if client.public else negotiate(terms, Request.parse(pushed.parameters["request"], told))
     now = broker.now()
     clauses = tuple(clause for clause in proposal.clauses if not clause.validity.starting(now).is_empty())
     digest = actions.digest_of([version, proposal.to_json()])
     if form is not None and form.get("digest") != digest:
         raise TermsChanged
-    made = Consent(opened, pushed, client, terms, version, proposal, earlier, digest, choices.read(proposal, clauses, form))
+    made = Consent(opened, pushed, client, terms, version, proposal, told, earlier, digest, choices.read(proposal, clauses, form))
+    _refuse_hollow(made, now)
     _explain(made, now)
     return made
+
+
+def _refuse_hollow(consent: Consent, now: dt.datetime) -> None:
+    """A ticked part through which nothing could ever be seen is a mistake, not a grant."""
+    for choice in consent.given:
+        begun = choice.chosen.starting(now)
+        if begun.validity.is_empty():
+            raise Unprocessable(errors=[{"pointer": "/until", "detail": "This day is over or too near. Choose a later one, or leave it empty."}])
+        if begun.action == "read" and begun.slice.at(now).window.is_empty():
+            pointer = f"/{choices.name(choice.number, 'max_age')}"
+            raise Unprocessable(errors=[{"pointer": pointer, "detail": "So short a time back shows nothing. Choose a longer one."}])
 
 
 def _explain(consent: Consent, now: dt.datetime) -> None:
@@ -120,7 +130,7 @@ def add_previews(broker: Broker, ring: Keyring, consent: Consent) -> None:
     for choice in consent.choices:
         if choice.chosen.action != "read" or choice.chosen.slice.form != "rows":
             continue
-        decision = as_read(consent.client, choice.chosen.starting(now), consent.terms.deny, now)
+        decision = as_read(consent.client, consent.facts, choice.chosen.starting(now), consent.terms.deny, now)
         if isinstance(decision, Permitted):
             with broker.reading() as tx:
                 choice.preview = event_queries.preview(tx, ring, within=decision.slice)
@@ -128,11 +138,13 @@ def add_previews(broker: Broker, ring: Keyring, consent: Consent) -> None:
             choice.preview = event_queries.Preview([], 0, at_least=False)
 
 
-def as_read(client: Client, clause: Clause, denies: tuple[Deny, ...], now: dt.datetime) -> Any:
+def as_read(client: Client, told: VendorFacts, clause: Clause, denies: tuple[Deny, ...], now: dt.datetime) -> Any:
     """The decision a first read of this clause would get, were it given now."""
     begun = now.replace(microsecond=0)
     until = clause.validity.until or now + dt.timedelta(days=1)
-    grant = Grant("preview", client.client_id, client.vendor_id, "active", 1, (clause,), begun, until, None, countersigned=True, vendor_classes=client.classes)
+    # Were it given, the vendor would have a prior agreement.
+    classes = told.classes | {"prior-agreement"}
+    grant = Grant("preview", client.client_id, client.vendor_id, "active", 1, (clause,), begun, until, None, countersigned=True, vendor_classes=classes)
     purposes = sorted(clause.purposes)
     return decide(grant, denies, Asked(client=client.client_id, clause=clause.id, purpose=purposes[0] if purposes else None), now)
 

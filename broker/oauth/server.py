@@ -80,7 +80,8 @@ class Server(AuthorizationServer):
             broker.limits.count("unauthenticated", current.address())
             raise
         if endpoint in {"par", "token"}:
-            broker.limits.count(endpoint, client.client_id)
+            # Everybody's extension has one client id, so what one address sends must not use up the others' rate.
+            broker.limits.count(endpoint, f"{client.client_id} {current.address()}" if client.public else client.client_id)
         return client
 
     def save_token(self, token: object, request: object) -> None:

@@ -48,6 +48,9 @@ def sign_up(broker: Broker, link: str, name: str, password: str, again: str) -> 
     credential = credentials.parse(broker.vault.route_key, "su", link)
     if credential is None:
         raise NotFound
+    with broker.reading() as tx:
+        if not queries.link_is_open(broker, tx, credential):
+            raise NotFound
     person_id = add(broker, _checked(name, password, again), password, by_link=credential)
     return sign_in_as(broker, person_id)
 

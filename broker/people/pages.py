@@ -44,6 +44,7 @@ def sign_up_form(link: str) -> Any:
 def sign_up(link: str) -> Any:
     """Make a person and sign them in."""
     broker, form = current.broker(), request.form
+    broker.limits.check("unauthenticated", current.address())
     try:
         credential = actions.sign_up(broker, link, form.get("name", ""), form.get("password", ""), form.get("again", ""))
     except errors.NotFound:

@@ -16,7 +16,7 @@ from policies.documents import Malformed
 from policies.terms import Terms
 
 
-def set_terms(broker: Broker, person_id: bytes, document: Any) -> int:
+def set_terms(broker: Broker, person_id: bytes, document: Any, by: dict[str, str] = ledger.PERSON) -> int:
     """Put new terms in force and return their version number; `Unprocessable` with pointers if they are not well formed.
 
     The document's own `version` is replaced by the next number. Running grants can only shrink by this, at once.
@@ -36,7 +36,7 @@ def set_terms(broker: Broker, person_id: bytes, document: Any) -> int:
     def job(tx: Connection) -> None:
         tx.execute(insert(versions).values(person_id=person_id, version=number, made_at=now, body=sealed))
         tx.execute(update(people).where(people.c.person_id == person_id, people.c.terms_version == number - 1).values(terms_version=number))
-        ledger.append(tx, ring, entry_key, ledger.Entry("terms", now, about={"version": number}))
+        ledger.append(tx, ring, entry_key, ledger.Entry("terms", now, by=by, about={"version": number}))
 
     broker.write(job)
     return number

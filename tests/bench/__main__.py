@@ -8,11 +8,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "faults"), str(HERE.parents[1])]
+sys.path.extend(str(Path(__file__).resolve().parents[up] / below) for up, below in ((0, ""), (1, ""), (1, "faults"), (2, "")))
 
 import inside
 import serving
@@ -22,44 +21,63 @@ from report import TURNS, Line, rate, table
 SMALL, LARGE = 10_000, 1_000_000
 
 
-def run(kept: Path, work: Path, only: str, *, quick: bool, say: Callable[[str], None]) -> list[Line]:
-    """All cases, or those of one group."""
-    turns, seconds, large = (3, 1.0, 100_000) if quick else (TURNS, 3.0, LARGE)
-    lines: list[Line] = []
+@dataclass(frozen=True)
+class Run:
+    """One run: its stores, its place for files, and how long it measures."""
 
-    def wanted(group: str) -> bool:
-        if only in {"", group}:
-            say(f"… {group}")
-            return True
-        return False
+    kept: Path
+    work: Path
+    small: stores.Store
+    big: stores.Store
+    quick: bool
 
-    say("… stores")
-    small, big = stores.opened(kept, work, SMALL), stores.opened(kept, work, large)
-    if wanted("reads"):
-        found = {}
-        for store in (small, big):
-            for threads in (1, 2, 4):
-                *both, note = serving.reads(store, work, threads, seconds, turns)
-                found[store.count, threads] = both[0]
-                lines.append(rate(f"vendor read at {store.count:,}, {threads} thread{'s' * (threads > 1)}", "reads/s", (both[0], both[1]), 0.1, note))
-        lines += [inside.slope(f"read at {large:,} over {SMALL:,}, {threads} thr.", found[SMALL, threads], found[large, threads]) for threads in (1, 4)]
-    if wanted("uploads"):
-        with inside.opened(small.settings) as broker:
-            raw = inside.Raw(small, broker, work / "raw.db")
-        lines += serving.uploads(small, work, 20 if quick else 60, turns, raw)
-        lines += inside.taking_in(small, raw, 20 if quick else 60, turns)
-        raw.close()
-    if wanted("import"):
-        line = inside.importing(small, work, 5000 if quick else 30_000, 3)
-        lines += [line] if line else []
-    if wanted("judging"):
-        lines += inside.judging(small, turns)
-    if wanted("revokes"):
-        lines.append(serving.revokes(big, work, 100 if quick else 300))
-    if wanted("stored"):
-        lines.append(inside.stored(big, kept))
-    if wanted("pages"):
-        lines += serving.pages(big, turns)
+    @property
+    def turns(self) -> int:
+        """How often each side of a case is measured."""
+        return 3 if self.quick else TURNS
+
+
+def reads(run: Run) -> list[Line]:
+    """Vendor reads against the bare route, with 1, 2 and 4 threads."""
+    lines, found = [], {}
+    for store in (run.small, run.big):
+        for threads in (1, 2, 4):
+            ours, floor, note = serving.reads(store, run.work, threads, 1.0 if run.quick else 3.0, run.turns)
+            found[store.count, threads] = ours
+            lines.append(rate(f"vendor read at {store.count:,}, {threads} thread{'s' * (threads > 1)}", "reads/s", (ours, floor), 0.1, note))
+    small, big = run.small.count, run.big.count
+    return lines + [inside.slope(f"read at {big:,} over {small:,}, {threads} thr.", found[small, threads], found[big, threads]) for threads in (1, 4)]
+
+
+def uploads(run: Run) -> list[Line]:
+    """Uploads over HTTP, and taking in without it, against raw inserts."""
+    batches = 20 if run.quick else 60
+    with inside.opened(run.small.settings) as broker:
+        raw = inside.Raw(run.small, broker, run.work / "raw.db")
+    lines = serving.uploads(run.small, run.work, batches, run.turns, raw) + inside.taking_in(run.small, raw, batches, run.turns)
+    raw.close()
+    return lines
+
+
+GROUPS: dict[str, Callable[[Run], list[Line]]] = {
+    "reads": reads,
+    "uploads": uploads,
+    "import": lambda run: inside.importing(run.small, run.work, 5000 if run.quick else 30_000, 3),
+    "judging": lambda run: inside.judging(run.small, run.turns),
+    "revokes": lambda run: [serving.revokes(run.big, run.work, 100 if run.quick else 300)],
+    "stored": lambda run: [inside.stored(run.big, run.kept)],
+    "pages": lambda run: serving.pages(run.big, run.turns),
+}
+
+
+def measure(kept: Path, work: Path, only: str, *, quick: bool) -> list[Line]:
+    """The lines of all groups, or of one."""
+    run = Run(kept, work, stores.opened(kept, work, SMALL), stores.opened(kept, work, 100_000 if quick else LARGE), quick)
+    lines = []
+    for name, group in GROUPS.items():
+        if only in {"", name}:
+            print(f"… {name}", file=sys.stderr, flush=True)
+            lines += group(run)
     return lines
 
 
@@ -69,15 +87,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer turns, and 10^5 events in place of 10^6")
     parser.add_argument("--json", type=Path, help="write the lines here, for comparing two runs")
     parser.add_argument("--keep", type=Path, help="keep the built stores here for the next run of the same day")
-    parser.add_argument("--only", default="", choices=("", "reads", "uploads", "import", "judging", "revokes", "stored", "pages"))
+    parser.add_argument("--only", default="", choices=("", *GROUPS), help="one group of cases")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="proffer-bench-") as temporary:
         kept = given.keep or Path(temporary) / "kept"
         work = inside.fresh(Path(temporary))
-        lines = run(kept, work, given.only, quick=given.quick, say=lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201 - its output
+        lines = measure(kept, work, given.only, quick=given.quick)
         shutil.rmtree(work)
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, SQLite {inside.sqlite3.sqlite_version}"
-    print(f"{machine}; medians of turns taken alternately with the floor\n\n{table(lines)}")  # noqa: T201 - its output
+    print(f"{machine}; medians of turns taken alternately with the floor\n\n{table(lines)}")
     if given.json:
         given.json.write_text(json.dumps({"machine": machine, "lines": [asdict(each) for each in lines]}, indent=1))
 

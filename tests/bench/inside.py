@@ -5,7 +5,7 @@ import random
 import shutil
 import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +19,7 @@ from stores import Event, Store, in_order, scattered
 from broker.db import DATA, utcnow
 from broker.events import actions, models, queries, shape
 from broker.imports import chromium
+from broker.imports.actions import take_in_file
 from broker.imports.reports import Report
 from broker.ledger import actions as ledger
 from broker.opening import Broker, opened
@@ -103,31 +104,27 @@ def _history(where: Path, number: int) -> None:
         made.executemany("INSERT INTO visits VALUES (?, ?, ?, ?, ?, ?)", visits)
 
 
-def importing(store: Store, work: Path, visits: int, turns: int) -> Line | None:
-    """Visits per second into the store against parsing alone; None where importing cannot be called."""
-    with suppress(ImportError, AttributeError):
-        from broker.imports.actions import take_in_file
+def importing(store: Store, work: Path, visits: int, turns: int) -> list[Line]:
+    """Visits per second into the store against parsing alone."""
+    history = work / "History"
+    history.unlink(missing_ok=True)
+    _history(history, visits)
+    with opened(store.settings) as broker:
 
-        history = work / "History"
-        history.unlink(missing_ok=True)
-        _history(history, visits)
-        with opened(store.settings) as broker:
+        def ours() -> float:
+            # Each turn imports visits that are not there yet: the same file again would only find duplicates.
+            with closing(sqlite3.connect(history)) as moved, moved:
+                moved.execute("UPDATE visits SET visit_time = visit_time + 1000000")
+            began = time.perf_counter()
+            take_in_file(broker, store.person_id, history)
+            return visits / (time.perf_counter() - began)
 
-            def ours() -> float:
-                # Each turn imports visits that are not there yet: the same file again would only find duplicates.
-                with closing(sqlite3.connect(history)) as moved, moved:
-                    moved.execute("UPDATE visits SET visit_time = visit_time + 1000000")
-                began = time.perf_counter()
-                take_in_file(broker, store.person_id, history)
-                return visits / (time.perf_counter() - began)
+        def floor() -> float:
+            began = time.perf_counter()
+            assert sum(1 for _ in chromium.events(history, Report(), now=broker.now())) >= visits
+            return visits / (time.perf_counter() - began)
 
-            def floor() -> float:
-                began = time.perf_counter()
-                assert sum(1 for _ in chromium.events(history, Report(), now=broker.now())) >= visits
-                return visits / (time.perf_counter() - began)
-
-            return rate(f"import of {visits:,} visits", "visits/s", in_turn(ours, floor, turns), 0.3)
-    return None
+        return [rate(f"import of {visits:,} visits", "visits/s", in_turn(ours, floor, turns), 0.3)]
 
 
 def judging(store: Store, turns: int) -> list[Line]:

@@ -109,13 +109,14 @@ def uploads(store: Store, work: Path, batches: int, turns: int, floor: Callable[
     with broker(store, 4) as server:
         for name, make in (("in order", in_order), ("scattered", scattered)):
 
-            def ours(make: Callable[..., list[Event]] = make) -> float:
+            shares: list[float] = []
+
+            def ours(make: Callable[..., list[Event]] = make, shares: list[float] = shares) -> float:
                 found = load.uploads(server.port, store.device.token, _bodies(work / "bodies", make(100 * batches, utcnow(), chance)), 4)
                 assert found.wrong == 0, found
                 shares.append(found.share)
                 return 100 * found.per_second
 
-            shares: list[float] = []
             ours()
             found = in_turn(ours, lambda make=make: floor(make(100 * batches, utcnow(), chance)), turns)
             lines.append(rate(f"upload over HTTP, {name}", "events/s", found, 0.25, f"client took {max(shares):.0%} of a core; broker {memory(server.pid):.0f} MiB"))

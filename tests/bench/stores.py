@@ -1,7 +1,6 @@
 """The stores that are measured: one person's 10^4 or 10^6 events over eight years, with the same 250 purchases in the last 90 days."""
 
 import datetime as dt
-import os
 import random
 import shutil
 import sqlite3
@@ -124,7 +123,7 @@ def opened(kept: Path, work: Path, number: int) -> Store:
         _build(source, number)
     shutil.rmtree(where, ignore_errors=True)
     shutil.copytree(source, where)
-    os.chmod(where / "data", 0o700)
+    (where / "data").chmod(0o700)
     person_id = bytes.fromhex(orjson.loads(about.read_bytes())["person"])
     settings = settings_in(where)
     app = create_app(settings)
