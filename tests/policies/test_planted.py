@@ -65,7 +65,7 @@ def shorten_each_time(patch: Patch) -> None:
 
 def let_a_deny_lift_another(patch: Patch) -> None:
     """P3: only the last standing deny counts."""
-    changed(patch, decide.Case, "_carve_outs", lambda carve: lambda case: frozenset(list(carve(replace(case, denies=case.denies[-1:])))))
+    changed(patch, decide, "_carve_outs", lambda carve: lambda purpose, denies, asked: carve(purpose, denies[-1:], asked))
 
 
 def let_the_first_rule_win(patch: Patch) -> None:
