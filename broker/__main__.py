@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from broker.config import in_force
-from broker.terminal import fail, opened, person_named, run_server, settings, with_broker
+from broker.terminal import fail, opened, person_named, port_is_free, run_server, settings, with_broker
 
 if TYPE_CHECKING:
     from broker.opening import Broker
@@ -29,6 +29,8 @@ def serve() -> None:
     from broker.people import actions, queries  # noqa: PLC0415 - see opened
 
     found = settings()
+    if not port_is_free(found.host, found.port):
+        fail(f"{found.host}:{found.port} cannot be used, perhaps because another Proffer runs there. Stop that one, or set BROKER_PORT to another port.")
     with opened() as broker:
         with broker.reading() as tx:
             nobody = queries.count(tx) == 0
@@ -150,8 +152,9 @@ def verify(broker: "Broker", name: str | None, as_json: bool) -> None:  # noqa: 
     from broker.ledger import queries  # noqa: PLC0415 - see opened
     from broker.people import queries as people  # noqa: PLC0415 - see opened
 
+    named = [person_named(broker, name)] if name else None
     with broker.reading() as tx:
-        whose = [person_named(broker, name)] if name else people.everyone(tx)
+        whose = named or people.everyone(tx)
         verdicts = [verdict for each in whose for verdict in queries.verify(tx, broker.keyring(each))]
     broken = [verdict for verdict in verdicts if verdict.code]
     entries = sum(verdict.size for verdict in verdicts)
@@ -167,7 +170,8 @@ def verify(broker: "Broker", name: str | None, as_json: bool) -> None:  # noqa: 
     sys.exit(min((verdict.code for verdict in broken), key=order.index) if broken else 0)
 
 
-@main.command()
+# A grant's id may begin with a dash.
+@main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("grant", required=False)
 @click.option("--vendor", help="End every grant to this vendor's domain.")
 @click.option("--all", "everything", is_flag=True, help="End every grant.")
@@ -182,7 +186,9 @@ def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: 
         mine = [each for each in queries.every(tx, broker.keyring(person_id)) if each.status in queries.LIVE]
     chosen = [each for each in mine if everything or each.id == grant or (vendor and each.details["client"]["domain"] == vendor)]
     if not chosen:
-        fail("No such grant is live." if grant or vendor or everything else "Say which: a grant's id, --vendor DOMAIN, or --all.")
+        if not (grant or vendor or everything):
+            raise click.UsageError("Say which: a grant's id, --vendor DOMAIN, or --all.")
+        fail("No such grant is live; nothing had to be ended.")
     for each in chosen:
         actions.revoke(broker, person_id, each.grant_id, by={"role": "operator"})
         click.echo(f"Ended {each.id} ({each.details['client']['domain'] or each.client_id}).")

@@ -9,9 +9,15 @@ from urllib.parse import urlsplit
 
 import platformdirs
 from environs import FileAwareEnv
+from limits import parse
 from marshmallow import ValidationError
 
 PREFIX = "BROKER_"
+RANGES = {
+    "port": (1, 65535), "workers": (1, 256), "threads": (1, 256), "session_idle_days": (1, 3650), "session_days": (1, 3650), "import_max_mib": (1, 4096),
+    "rate_client_in_flight": (1, 10_000),
+}  # fmt: skip
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -62,6 +68,21 @@ class Settings:
         if self.data_dir.resolve() in self.key_file.resolve().parents:
             raise WrongSetting("BROKER_KEY_FILE lies inside BROKER_DATA_DIR: a copy of the data would carry its own key. Put it elsewhere.")
 
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        """Refuse numbers and words that a start could only fail on later."""
+        for name, (least, most) in RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise WrongSetting(f"{PREFIX}{name.upper()} is {getattr(self, name)}: give a whole number from {least} to {most}.")
+        if self.log_level not in LEVELS:
+            raise WrongSetting(f"BROKER_LOG_LEVEL is {self.log_level!r}: give one of {', '.join(LEVELS)}.")
+        for name in (each.name for each in fields(self) if each.name.startswith("rate_") and each.type is str):
+            try:
+                parse(getattr(self, name))
+            except ValueError:
+                raise WrongSetting(f"{PREFIX}{name.upper()} is {getattr(self, name)!r}: give a rate such as 60/minute.") from None
+
     @property
     def https(self) -> bool:
         """Whether people reach the broker over https."""
@@ -94,7 +115,8 @@ def from_environment() -> Settings:
             try:
                 given[f.name] = readers.get(type(f.default), env.path)(name)
             except (ValueError, ValidationError) as wrong:
-                raise WrongSetting(f"{name} cannot be used: {wrong}. {f.metadata['sentence']}") from None
+                kind = {int: "a whole number", bool: "true or false"}.get(type(f.default), "a text")
+                raise WrongSetting(f"{name} cannot be used: give {kind}. {f.metadata['sentence']}") from wrong
     return Settings(**given)
 
 

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -36,10 +35,10 @@ WORDS: Final = (
 @click.option("--seed", default=7, show_default=True, help="Another number makes another year.")
 def demo(port: int, shop_port: int, seed: int) -> None:
     """Show the whole story in two minutes: a throw-away broker with synthetic people, and a bookshop that asks."""
-    from broker.terminal import fail, run_server  # noqa: PLC0415 - the command must answer --help at once
+    from broker.terminal import fail, port_is_free, run_server  # noqa: PLC0415 - the command must answer --help at once
 
     for wanted in (port, shop_port):
-        if not _is_free(wanted):
+        if not port_is_free(SHOP, wanted):
             fail(f"Port {wanted} is in use. Choose others with --port and --shop-port.")
     with _folder() as folder:
         settings = Settings(data_dir=folder / "data", key_file=folder / "key", port=port, sandbox=True)
@@ -56,16 +55,6 @@ def demo(port: int, shop_port: int, seed: int) -> None:
             )  # fmt: skip
             run_server(settings)
     click.echo("The demo is over. Its broker and everything in it is gone.", err=True)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((SHOP, port))
-        except OSError:
-            return False
-    return True
 
 
 @contextlib.contextmanager

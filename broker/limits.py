@@ -1,5 +1,6 @@
-"""How often something may be done in this process: the rates of `Settings`, counted in memory by the `limits` library."""
+"""How often something may be done in this process: the rates of `Settings`, counted in memory; the library `limits` reads how they are written."""
 
+import math
 import threading
 import time
 from collections import Counter
@@ -8,41 +9,54 @@ from contextlib import contextmanager
 from typing import Final
 
 from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from broker.config import Settings
 from broker.errors import RateLimit
 
 _RATES: Final = ("vendor_read", "par", "token", "upload", "upload_events", "unauthenticated", "sign_in_name", "sign_in_address")
+MOST_KEYS: Final = 100_000
 
 
 class Limits:
-    """One counter per rate and key. These bound cost only; what a grant allows is counted in the ledger's transaction."""
+    """One count per rate and key. These bound cost only; what a grant allows is counted in the ledger's transaction.
+
+    The count is the generic cell rate algorithm: for each key only the moment at which everything it used is free again. A whole rate may
+    come at once, and then flows back evenly. (The library's own counters start a thread for almost every call.)
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._items: dict[str, RateLimitItem] = {name: parse(getattr(settings, f"rate_{name}")) for name in _RATES}
-        self._window = MovingWindowRateLimiter(MemoryStorage())
+        self._free_at: dict[tuple[str, str], float] = {}
         self._in_flight: Counter[str] = Counter()
         self._most_in_flight = settings.rate_client_in_flight
         self._lock = threading.Lock()
 
     def count(self, rate: str, key: str, cost: int = 1) -> None:
-        """Count one act under `rate`; raises `RateLimit` with the seconds to wait."""
-        item = self._items[rate]
-        if cost and not self._window.hit(item, key, cost=cost):
-            raise RateLimit(retry_after=self._wait(item, key))
+        """Count `cost` acts under `rate`; raises `RateLimit` with the seconds to wait, and then counts nothing."""
+        now = time.monotonic()
+        with self._lock:
+            free_at, wait = self._after(rate, key, cost, now)
+            if wait <= 0:
+                if len(self._free_at) >= MOST_KEYS:
+                    self._free_at = {known: at for known, at in self._free_at.items() if at > now}
+                self._free_at[rate, key] = free_at
+        if wait > 0:
+            raise RateLimit(retry_after=math.ceil(wait))
 
     def check(self, rate: str, key: str) -> None:
         """Raise `RateLimit` if nothing is left under `rate`, without counting."""
-        item = self._items[rate]
-        if not self._window.test(item, key):
-            raise RateLimit(retry_after=self._wait(item, key))
+        with self._lock:
+            _, wait = self._after(rate, key, 1, time.monotonic())
+        if wait > 0:
+            raise RateLimit(retry_after=math.ceil(wait))
 
-    def _wait(self, item: RateLimitItem, key: str) -> int:
-        resets = self._window.get_window_stats(item, key).reset_time
-        # The library counts by the system's clock, so the wait is told by the same.
-        return max(1, min(int(resets - time.time()) + 1, item.get_expiry()))
+    def _after(self, rate: str, key: str, cost: int, now: float) -> tuple[float, float]:
+        """(when all would be free again after this, seconds until this much is free)."""
+        item = self._items[rate]
+        period = item.get_expiry()
+        free_at = max(self._free_at.get((rate, key), now), now) + cost * period / item.amount
+        # Sums of fractions of a second differ in their last digits.
+        return free_at, free_at - now - period - 1e-6
 
     @contextmanager
     def in_flight(self, key: str) -> Iterator[None]:

@@ -67,6 +67,24 @@ def item(row: Row) -> str:
     return " · ".join(f"{text(row[name])}{' ×' if name == 'quantity' else ''}" for name in ITEM_FIELDS if name in row)
 
 
+def own_item(row: Row) -> str:
+    """One item of the person's own event as a phrase: how many, what, and the price of each."""
+    number = row.get("quantity", 1)
+    name = next((text(row[each]) for each in ("product", "sku", "gtin", "category") if each in row), "something")
+    more = ", ".join(text(row[each]) for each in ("brand", "variant") if each in row)
+    price = f", {text(row['price'])}{' each' if number != 1 else ''}" if "price" in row else ""
+    return f"{f'{number} × ' if number != 1 else ''}{name}{f' ({more})' if more else ''}{price}"
+
+
+def summed_up(row: Row) -> str:
+    """The person's own event with items in short: `£156.44 at gifts.example, 48 things`."""
+    items = row["items"]
+    things = many(sum(each.get("quantity", 1) for each in items), "thing")
+    if "total" in row:
+        return f"{text(row['total'])} at {row['site']}, {things}"
+    return own_item(items[0]) if len(items) == 1 else f"{things} at {row['site']}"
+
+
 def label(name: str) -> str:
     """A column's heading."""
     if name in _LABELS:

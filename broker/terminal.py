@@ -1,5 +1,6 @@
 """The gate in for operators: what every command starts with, and how it fails."""
 
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,6 +82,17 @@ def person_named(broker: "Broker", name: str | None) -> bytes:
     return everyone[0]
 
 
+def port_is_free(host: str, port: int) -> bool:
+    """Whether nothing listens there. Servers may share a port without knowing, so it is asked before anything is printed."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError:
+        return False
+    return True
+
+
 def run_server(found: Settings) -> None:
     """Run the server until it is told to stop."""
     from granian import Granian  # noqa: PLC0415 - see opened
@@ -93,5 +105,5 @@ def run_server(found: Settings) -> None:
     )  # fmt: skip
     try:
         server.serve()
-    except OSError as error:
-        fail(f"Port {found.port} cannot be used: {error.strerror or error}. Set BROKER_PORT to another.")
+    except (OSError, RuntimeError) as error:
+        fail(f"The server could not run at {found.host}:{found.port}: {error}")

@@ -11,7 +11,6 @@ from policies.times import LONGEST, read_duration, write_duration
 from policies.vocabulary import ONWARD
 
 _REGION = re.compile(r"\*|EEA|EU|[A-Z]{2}")
-_TIMES = ("retention", "on_end", "breach_notice")
 _USES = ("profiling", "tracking", "ai_training", "portability")
 _DELETE = "delete:"
 

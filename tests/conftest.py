@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from flask import Flask
 
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from makers import Browser, Clock, Shop, settings_in
 
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 PASSWORD = "correct horse battery staple"
 
@@ -29,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Modules ask for it while they are imported, in workers too.
     if config.getoption("--deep"):
         os.environ["PROFFER_DEEP"] = "1"
+    else:
+        # The same examples every time, so that a run can be repeated; new ones are tried with --deep.
+        hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ class Browser:
         with broker.reading() as tx:
             person_id = bytes(people_queries.by_name(broker, tx, name).person_id)
         client = app.test_client()
-        client.set_cookie("session", people.sign_in_as(broker, person_id).text, domain="localhost")
+        client.set_cookie("session-8440", people.sign_in_as(broker, person_id).text, domain="localhost")
         return cls(app, name, person_id, client)
 
     @property

@@ -24,7 +24,26 @@ LEAVES = {
     "vendors": {"words"},
     "oauth": {"gate", "assertion"},
     "events": {"shape", "urls", "sites", "searches", "products"},
-    "imports": {"sources", "chromium", "firefox", "purchases", "amazon", "browsers", "reports", "databases", "visits", "tables", "money", "times", "columns", "incoming", "findings", "rooms", "work"},
+    "imports": {
+        "sources",
+        "chromium",
+        "firefox",
+        "purchases",
+        "amazon",
+        "browsers",
+        "reports",
+        "databases",
+        "visits",
+        "tables",
+        "money",
+        "times",
+        "columns",
+        "incoming",
+        "findings",
+        "rooms",
+        "work",
+        "files",
+    },
 }
 UPPER = {"schemas", "api", "pages", "endpoints", "metadata", "server", "consent", "choices", "cli"}
 GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal"}

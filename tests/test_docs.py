@@ -11,6 +11,7 @@ from flask import Flask
 from broker import errors
 from broker.__main__ import main
 from broker.config import sentences
+from policies.terms import Terms
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "broker" / "docs"
@@ -102,3 +103,10 @@ def test_every_error_class_is_drawn() -> None:
     drawn = errors.__doc__ or ""
     for error in errors.every_error():
         assert error.__name__ in drawn or error is errors.Internal, error.__name__
+
+
+def test_the_example_of_terms_parses() -> None:
+    text = (ROOT / "broker/docs/how-to/set-terms-from-a-file.md").read_text()
+    example = re.search(r"```json\n(.*?)```", text, re.DOTALL)
+    assert example
+    assert Terms.parse(json.loads(example[1])).allow

@@ -1,6 +1,7 @@
 """A second person on the same broker sees nothing of the first: every table, every page, every id (K34, K35, K38, K52)."""
 
 import datetime as dt
+import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,6 +109,11 @@ def test_every_statement_names_the_person(life: Browser, bookshop: Shop) -> None
         with life.app.extensions["broker"].reading() as tx:
             tx.exec_driver_sql("SELECT count(*) FROM events")
         assert len(strays) == 1
+    # The few statements that run on the driver itself are looked at as they were prepared.
+    prepared = [each._sql for each in gc.get_objects() if isinstance(each, db.Prepared)]
+    assert len(prepared) > 5
+    for statement in prepared:
+        assert re.search(r"person_id\s*=|INSERT INTO \w+ \(person_id|\(person_id", statement), statement
 
 
 def dump(app: Flask) -> dict[str, list[Any]]:

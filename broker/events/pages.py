@@ -3,12 +3,14 @@
 import datetime as dt
 import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from sqlalchemy import Connection
 
 from broker import current, errors, layout
 from broker import rows as shown_rows
@@ -130,13 +132,23 @@ def _list(tab: str) -> Any:
         empty = not own.events and not totals and not queries.totals(tx, who.person_id)
         sites, cut = queries.sites(tx, who.ring, filters.wanted) if tab == "sites" and below is None else ([], False)
         extensions = grants.ids(tx, who.person_id)
-    of_tab = {kind: number for kind, number in totals.items() if kind in filters.wanted.kinds}
+        of_tab = _counted(tx, filters, totals)
     older = _address(filters, older=f"{own.older[1]}~{own.older[2]}") if own.older else ""
     return render_template(
-        "events/list.html", **_frame(filters), days=_by_day(own.events, extensions), total=sum(of_tab.values()),
-        figures=shown_rows.counted(of_tab), empty=empty, older=older, first=_address(filters) if below else "",
+        "events/list.html", **_frame(filters), days=_by_day(own.events, extensions), total=None if of_tab is None else sum(of_tab.values()),
+        figures=shown_rows.counted(of_tab or {}), empty=empty, older=older, first=_address(filters) if below else "",
         sites=sites[:_MOST_SITES], more_sites=len(sites) - _MOST_SITES, cut=cut,
     )  # fmt: skip
+
+
+def _counted(tx: Connection, filters: Filters, totals: Mapping[str, int]) -> dict[str, int] | None:
+    """How many events of each kind match; None where neither the counters know nor few enough could match to be counted one by one."""
+    of_tab = {kind: number for kind, number in totals.items() if kind in filters.wanted.kinds}
+    if not filters.beyond_counters:
+        return of_tab
+    if sum(of_tab.values()) > queries.CANDIDATES:
+        return None
+    return Counter(kind for kind, _, _ in queries.matching(tx, person().ring, filters.wanted))
 
 
 def _by_day(found: list[Event], extensions: set[str]) -> list[tuple[dt.date, list[dict[str, Any]]]]:
@@ -168,7 +180,8 @@ def _shown(event: Event, extensions: set[str], zone: ZoneInfo) -> dict[str, Any]
     """An event as a line of the table: its words, and where it came from."""
     at, day_only = dt.datetime.fromisoformat(event["time"]), event["time"].endswith("T00:00:00.000Z")
     cells = shown_rows.cells(event)
-    named = [cells.get(name, "") for name in ("title", "query", "items")]
+    items = event.get("items", [])
+    named = [*(cells.get(name, "") for name in ("title", "query")), shown_rows.summed_up(event) if items else ""]
     return {
         "tag": event["tag"],
         "at": at if day_only else at.astimezone(zone),
@@ -178,7 +191,7 @@ def _shown(event: Event, extensions: set[str], zone: ZoneInfo) -> dict[str, Any]
         "site": event["site"],
         "what": " · ".join(part for part in named if part),
         "url": event.get("url", ""),
-        "total": cells.get("total", ""),
+        "things": [shown_rows.own_item(each) for each in items] if len(items) > 1 or "total" in event else [],
         "grant": event["origin"] if event["origin"] in extensions else "",
         "batch": event["origin"] if _BATCH.fullmatch(event["origin"]) else "",
     }

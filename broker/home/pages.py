@@ -29,11 +29,11 @@ def index() -> Any:
         live = [grant for grant in grants.every(tx, who.ring) if grant.state(now) in grants.LIVE]
         use = grants.use_since(tx, who.person_id, first)
         month = events.totals(tx, who.person_id, first)
-        empty = not month and not events.totals(tx, who.person_id)
+        further = 0 if month else sum(events.totals(tx, who.person_id).values())
     figures = [(NOUNS[kind][number != 1], number) for kind in NOUNS if (number := month.get(kind, 0))]
     reads = sum(each.reads for each in use.values())
     lines = [(grant, *sentences.state(grant, now), sentences.in_short(grant, now), use.get(grant.grant_id)) for grant in live[:SHOWN]]
     return render_template(
         "home/index.html", waiting=waiting, lines=lines, live=len(live), active=any(grant.status == "active" for grant in live), figures=figures,
-        reads=reads, month=first, empty=empty, now=now,
+        reads=reads, month=first, empty=not month and not further, further=further, now=now,
     )  # fmt: skip

@@ -22,15 +22,22 @@ LINE_SECONDS: Final = 10.0
 NO_NAME: Final = "none"
 
 
+def _option(name: str) -> str:
+    """The option by which an answer of the form of columns is given here."""
+    if name == "days":
+        return "--day-first"
+    is_column = name in {"time", "order_id", "product", "sku", "quantity", "unit_price", "line_total"}
+    return f"--{name.replace('_', '-')}{'-column' if is_column else ''}"
+
+
 def _columns(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say which column of a shop's CSV is what; what is not given is guessed from the header."""
     roles = {
-        "time": "day or time", "order_id": "number of the order", "product": "product", "sku": "product's number", "quantity": "how many",
-        "unit_price": "price per piece", "line_total": "total of the line", "currency_column": "currency", "category_column": "category",
+        "time": "the day or time", "order_id": "the number of the order", "product": "the product", "sku": "the product's number", "quantity": "how many",
+        "unit_price": "the price per piece", "line_total": "the total of the line", "currency_column": "the currency", "category_column": "the category",
     }  # fmt: skip
     for role, what in reversed(roles.items()):
-        flag = role.replace("_", "-") if role.endswith("_column") else f"{role.replace('_', '-')}-column"
-        command = click.option(f"--{flag}", role, metavar="NAME", help=f"Column of a CSV with the {what}; “none” if there is none.")(command)
+        command = click.option(_option(role), role, metavar="NAME", help=f"Column of a CSV with {what}; “none” if there is none.")(command)
     fixed = (
         ("--shop", "shop", "Host of the shop, such as www.shop.example."), ("--currency", "currency", "Currency of the whole file, such as EUR."),
         ("--zone", "zone", "Time zone of its times; UTC by default."), ("--category", "category", "Category of everything in the file, such as books."),
@@ -111,7 +118,7 @@ def _mapping(broker: "Broker", file: Path, told: dict[str, str]) -> tuple["Mappi
         return columns.read(answers, header), source.kind
     except errors.Unprocessable as refused:
         for each in refused.errors:
-            click.echo(f"--{each['pointer'].removeprefix('/').replace('_', '-')}: {each['detail']}", err=True)
+            click.echo(f"{_option(each['pointer'].removeprefix('/'))}: {each['detail']}", err=True)
         click.echo(f"The columns of this file are: {', '.join(header)}", err=True)
         sys.exit(WRONG_USAGE)
 

@@ -21,7 +21,6 @@ MAX_CELL: Final = 1_048_576
 MAX_SCHEMA: Final = 1_000
 _BATCH = 500
 _TRIES = 3
-_WAL_FLAG = 2
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 # A damaged schema makes SQLite's own message unreadable, which Python raises as UnicodeDecodeError.

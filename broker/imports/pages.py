@@ -45,16 +45,16 @@ def _work() -> Work:
     return work
 
 
-def _installed() -> list[browsers.Found]:
+def _installed() -> list[browsers.Found] | None:
     """The browsers of this computer, where the broker runs for the one person who sits before it.
 
-    With a second person in the household nobody is offered them: the broker cannot tell whose histories they are.
+    None where it does not look: with a second person in the household the broker cannot tell whose histories they are.
     """
     broker = current.broker()
     with broker.reading() as tx:
         alone = people.count(tx) == 1
     private = broker.settings.host in LOOPBACK and not broker.settings.https
-    return browsers.installed(Path.home()) if private and alone else []
+    return browsers.installed(Path.home()) if private and alone else None
 
 
 def _load(batch: str) -> Batch:
@@ -78,10 +78,11 @@ def _index(mistakes: dict[str, str] | None = None, status: int = 200) -> Any:
     with broker.reading() as tx:
         made = queries.every(tx, who.ring)
     lines = [(each, *_state(each)) for each in made]
-    found = [(browsers.digest(each), each) for each in _installed()]
+    installed = _installed()
+    found = [(browsers.digest(each), each) for each in installed or []]
     page = render_template(
-        "imports/index.html", lines=lines, found=found, errors=mistakes or {}, failed=bool(mistakes), most=broker.settings.import_max_mib,
-        counted=counted, held=queries.HELD,
+        "imports/index.html", lines=lines, found=found, looked=installed is not None, errors=mistakes or {}, failed=bool(mistakes),
+        most=broker.settings.import_max_mib, counted=counted, held=queries.HELD,
     )  # fmt: skip
     return page, status
 
@@ -148,7 +149,7 @@ def _try_out(batch: Batch) -> None:
 @signed_in
 def browser() -> Any:
     """Read the history of a browser on this computer for a dry run; the form only says which of those that were found."""
-    chosen = next((each for each in _installed() if browsers.digest(each) == request.form.get("browser", "")), None)
+    chosen = next((each for each in _installed() or [] if browsers.digest(each) == request.form.get("browser", "")), None)
     if chosen is None:
         return _index({"browser": "This browser is no longer there. Choose another."}, 422)
     try:

@@ -58,10 +58,14 @@ def look(path: Path) -> Table:
         first = _decoded(stream.readline(MAX_LINE + 1), encoding)
     delimiter = max(_DELIMITERS, key=lambda sign: _width(first, sign))
     with _readable(path) as stream:
-        header = next(_rows(stream, encoding, delimiter), [])
+        rows = _rows(stream, encoding, delimiter)
+        header = next(rows, [])
+        filled = any(any(row) for row in rows)
     names = tuple(" ".join(name.split()) for name in header)
     if len(names) < 2 or not any(any(sign.isalpha() for sign in name) for name in names):  # noqa: PLR2004 - one column is no table
         raise Unreadable(_NO_TABLE)
+    if not filled:
+        raise Unreadable("This file has headings but no rows.")
     return Table(path, encoding, delimiter, names)
 
 

@@ -127,5 +127,6 @@ def verify_now() -> Any:
     else:
         size = sum(verdict.size for verdict in verdicts)
         roots = ", ".join(verdict.root for verdict in verdicts)
-        flash(f"{many(size, 'entry is', 'entries are')} here, in order and unaltered. The root over all of them is {roots}.", "good")
+        flash(f"{many(size, 'entry is', 'entries are')} here, in order and unaltered.", "good")
+        flash(roots, "root")
     return redirect(url_for("ledger.verify"), 303)

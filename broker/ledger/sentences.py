@@ -49,6 +49,8 @@ def _count(entry: Entry, noun: str = "event") -> str:
 
 def kinds(entry: Entry) -> str:
     """The kinds of events that an entry speaks of."""
+    if set(KINDS) <= set(entry.get("kinds", ())):
+        return "events of every kind"
     return joined(about.label for kind, about in KINDS.items() if kind in entry.get("kinds", ())) or "your events"
 
 
@@ -60,7 +62,7 @@ def why(entry: Entry) -> str:
 
 def _read(entry: Entry, who: str) -> str:
     if entry["outcome"] == "denied":
-        return f"{who} wanted to read and got nothing."
+        return f"{who} asked to read and was refused."
     purpose = f", to {why(entry)}" if entry.get("purpose") else ""
     return f"{who} read {_count(entry, 'row')} of {kinds(entry)}{purpose}."
 

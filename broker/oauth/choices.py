@@ -13,10 +13,12 @@ from werkzeug.datastructures import MultiDict
 from broker.errors import BadRequest, Unprocessable
 from broker.events.actions import HIDEABLE
 from broker.events.queries import Preview
+from broker.words import joined
 from policies import explain
 from policies.clauses import Clause
 from policies.documents import Malformed
 from policies.negotiate import Proposal
+from policies.purposes import PURPOSES
 from policies.requests import Item
 from policies.times import read_duration, write_duration
 from policies.vocabulary import FIELDS, KINDS, SENSITIVE_CLASSES, SITE_CLASSES
@@ -46,6 +48,11 @@ class Choice:
     def id(self) -> str:
         """The proposal's name for the clause."""
         return self.proposed.id
+
+    @property
+    def purpose(self) -> str:
+        """What it may be used for, in our words."""
+        return joined((PURPOSES[each].label for each in sorted(self.proposed.purposes)), "or")
 
 
 def name(number: int, control: str) -> str:
@@ -84,7 +91,7 @@ def _levels(field_name: str, most: str, action: str) -> list[tuple[str, str]]:
         # What the person's own device adds stays with the person, so it is kept as it is or not at all.
         return [("hidden", "not kept"), (most, "kept")]
     levels = FIELDS[field_name].levels
-    return [(level, "nothing" if level == "hidden" else FIELDS[field_name].label(level)) for level in levels[: levels.index(most) + 1]]
+    return [(level, "not shown" if level == "hidden" else FIELDS[field_name].label(level)) for level in levels[: levels.index(most) + 1]]
 
 
 def read(proposal: Proposal, clauses: tuple[Clause, ...], form: MultiDict[str, str] | None) -> list[Choice]:

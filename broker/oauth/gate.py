@@ -7,7 +7,6 @@ from urllib.parse import unquote_to_bytes
 
 from authlib.oauth2 import OAuth2Error
 
-GRANT_TYPES: Final = frozenset({"authorization_code", "refresh_token"})
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_BODY: Final = 32 * 1024
 MAX_PARAMETERS: Final = 30

@@ -30,6 +30,10 @@ WRONG = {
     "BROKER_PORT": ("many", "BROKER_PORT cannot be used"),
     "BROKER_ORIGIN": ("http://broker.example", "https"),
     "BROKER_SANDBOX": ("maybe", "BROKER_SANDBOX cannot be used"),
+    "BROKER_THREADS": ("-1", "from 1 to 256"),
+    "BROKER_WORKERS": ("0", "from 1 to 256"),
+    "BROKER_LOG_LEVEL": ("LOUD", "DEBUG, INFO"),
+    "BROKER_RATE_PAR": ("lots", "60/minute"),
 }
 
 
@@ -54,3 +58,22 @@ def test_the_key_never_lies_beside_the_data(tmp_path: Path) -> None:
 
 def test_in_force_names_everything() -> None:
     assert in_force(Settings())["BROKER_THREADS"] == "4"
+
+
+def test_a_taken_port_is_told_before_any_link(tmp_path: Path) -> None:
+    """Two brokers must never share a port, and no link is printed for a broker that does not run."""
+    import os
+    import socket
+    import subprocess
+    import sys
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environment = {
+            **os.environ, "BROKER_DATA_DIR": str(tmp_path / "data"), "BROKER_KEY_FILE": str(tmp_path / "key"), "BROKER_PORT": str(taken.getsockname()[1]),
+        }  # fmt: skip
+        run = subprocess.run([sys.executable, "-m", "broker"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1
+    assert "another Proffer" in run.stderr
+    assert not run.stdout

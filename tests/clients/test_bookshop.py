@@ -56,8 +56,8 @@ def test_it_suggests_shows_its_rows_and_what_was_cut(visitor: FlaskClient, broke
     assert "5 rows" in page.text
     assert "A Study in Ink" in page.text
     assert "Salt on the Causeway" not in page.text
-    assert "<td>field price</td><td>exact</td><td>bucket:10</td>" in page.text
-    assert "<td>kind cart</td><td>yes</td><td>nothing</td>" in page.text
+    assert "<li>Price: exact, you gave steps of 10</li>" in page.text
+    assert "<li>What you put in a cart</li>" in page.text
     assert "at-1" not in page.text
     assert "rt-1" not in page.text
 

@@ -186,7 +186,7 @@ def test_the_spine(server: Server, tmp_path: Path, shared_data: Path, closing_la
 
     # The ledger shows all: import, terms, give, read, revoke, and the refused read; offline verification still holds.
     ledger = html.unescape(re.sub(r"<[^>]+>", "", page.get("/ledger")))
-    for sentence in ("You ended the grant of books.example", "wanted to read and got nothing", "books.example read", "You let books.example see events", "You imported"):
+    for sentence in ("You ended the grant of books.example", "asked to read and was refused", "books.example read", "You let books.example see events", "You imported"):
         assert sentence in ledger, ledger
     assert server.command("verify").startswith("The ledger holds: ")
 

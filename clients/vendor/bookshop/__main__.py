@@ -11,6 +11,7 @@ def main(arguments: list[str]) -> int:
     """Runs one of the two; 2 for anything else."""
     shop = Shop.from_environment()
     if arguments == ["metadata"]:
+        sys.stderr.write(f"The shop's key is kept in {shop.folder.resolve() / 'key.json'}.\n")
         sys.stdout.write(json.dumps(metadata(shop), indent=2) + "\n")
         return 0
     if arguments:

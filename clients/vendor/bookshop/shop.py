@@ -23,7 +23,7 @@ from proffer_vendor import (
 )
 from werkzeug.wrappers import Response as AnyResponse
 
-from bookshop.vendor import ASK, SHELF, Book, Shop, categories, prices, suggest
+from bookshop.vendor import ASK, SHELF, Book, Shop, categories, in_words, prices, suggest
 
 MOST_ROWS = 200
 MOST_PENDING = 1000
@@ -45,7 +45,7 @@ def create_app(shop: Shop) -> Flask:
     app = Flask(__name__)
     # A new key at each start only makes visitors new; a real shop would keep it.
     app.config.update(SECRET_KEY=secrets.token_bytes(32), SESSION_COOKIE_NAME="bookshop", SESSION_COOKIE_SAMESITE="Lax")
-    app.jinja_env.globals.update(categories=categories, prices=prices, form_token=form_token, ask=ASK, shelf=SHELF)
+    app.jinja_env.globals.update(categories=categories, in_words=in_words, prices=prices, form_token=form_token, ask=ASK, shelf=SHELF)
     vendor, store = shop.vendor(), shop.store()
     pending: dict[str, Pending] = {}
 

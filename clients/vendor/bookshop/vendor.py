@@ -1,13 +1,14 @@
 """Who the bookshop is to a broker: its address, its key, what it asks for, and what it makes of the answer."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proffer_vendor import Ask, FileStore, SigningKey, Vendor
+from proffer_vendor import Ask, Cut, FileStore, SigningKey, Vendor
 
 ASK = Ask(
     kinds=("purchase", "cart"),
@@ -108,3 +109,16 @@ def _price(price: Mapping[str, Any]) -> str:
     upper = price.get("to_minor")
     end = "more" if upper is None else f"{upper / 100:.2f}"
     return f"{price.get('from_minor', 0) / 100:.2f} to {end} {price['currency']}"
+
+
+_WORDS = {
+    "kind purchase": "What you bought", "kind cart": "What you put in a cart", "field time": "The time", "field site": "The site",
+    "field category": "The category", "field price": "Price", "window max_age": "How far back", "leaf": "as fine as it is",
+}  # fmt: skip
+
+
+def in_words(cut: Cut) -> str:
+    """A difference for people, such as "How far back: 365 days, you gave 30 days"."""
+    what = _WORDS.get(cut.what, cut.what.removeprefix("field "))
+    plain = [re.sub(r"^bucket:", "steps of ", re.sub(r"^P(\d+)D$", r"\1 days", _WORDS.get(each, each))) for each in (cut.asked, cut.given)]
+    return what if cut.what.startswith("kind ") else f"{what}: {plain[0]}, you gave {plain[1]}"

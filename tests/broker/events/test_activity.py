@@ -42,7 +42,7 @@ def test_tabs_hold_their_kinds(alice: Browser, clock: Clock) -> None:
     fill(alice, clock)
     assert titles(alice.get("/activity/purchases").text) == {"Ink", "Pens"}
     assert titles(alice.get("/activity/sites").text) == {f"Title {n}" for n in range(6)}
-    assert "Nothing of yours is like this." in alice.get("/activity/searches").text
+    assert "No event fits these filters." in alice.get("/activity/searches").text
 
 
 def test_filters_stand_in_the_address(alice: Browser, clock: Clock) -> None:
@@ -55,13 +55,24 @@ def test_filters_stand_in_the_address(alice: Browser, clock: Clock) -> None:
     assert titles(alice.get(f"/activity?kind=page_visit&to={day(clock, 3)}&site=b.example").text) == {"Title 3", "Title 5"}
 
 
-def test_totals_follow_days_and_kinds_and_say_what_else_they_cover(alice: Browser, clock: Clock) -> None:
+def test_totals_follow_every_filter(alice: Browser, clock: Clock) -> None:
     fill(alice, clock)
     assert "<strong>1 event</strong> (1 purchase)" in alice.get(f"/activity?from={day(clock, 45)}&to={day(clock, 30)}").text
-    assert "This counts every site" not in alice.get("/activity?kind=purchase").text
-    page = alice.get("/activity?site=a.example").text
-    assert "<strong>8 events</strong>" in page
-    assert "This counts every site and category of these days and kinds" in page
+    assert "<strong>3 events</strong> (3 page visits)" in alice.get("/activity?site=a.example").text
+    page = alice.get("/activity?site=nowhere.example").text
+    assert "<strong>0 events</strong>" in page
+    assert "Forget all of these" not in page
+
+
+def test_a_large_purchase_shows_three_things_and_the_rest_on_demand(alice: Browser, clock: Clock) -> None:
+    items = [{"product": f"Mug {n}", "quantity": 2, "price": {"amount_minor": 255, "currency": "GBP"}} for n in range(5)]
+    event = {**purchase(clock() - dt.timedelta(days=2)), "items": items, "total": {"amount_minor": 2550, "currency": "GBP"}}
+    assert set(alice.store(event).values()) == {"accepted"}
+    shown, _, more = alice.get("/activity/purchases").text.partition('<details class="small">')
+    assert re.search(r"£25\.50 at [a-z.]+, 10 things", shown)
+    assert "<li>2 × Mug 2, £2.55 each</li>" in shown
+    assert "<summary>2 more" in more
+    assert "<li>2 × Mug 4, £2.55 each</li>" in more
 
 
 def test_mistakes_come_back_with_the_form(alice: Browser, clock: Clock) -> None:

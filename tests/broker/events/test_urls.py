@@ -137,7 +137,8 @@ def test_stripping_never_fails_and_a_second_pass_changes_nothing(rest: str) -> N
             assert urls.strip(once, keep) == once
             assert len(once) <= urls.MAX_URL
             assert "#" not in once
-            assert UUID not in once
+            # %55 is a U: what follows it only looks like the rest of this UUID.
+            assert UUID not in once.replace("%55", "U")
 
 
 def test_long_words_cost_little() -> None:

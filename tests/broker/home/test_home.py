@@ -49,6 +49,11 @@ def test_this_month_is_in_figures(alice: Browser, clock: Clock) -> None:
     assert "<dt>purchase</dt><dd>1</dd>" in page
 
 
+def test_what_lies_further_back_is_counted(alice: Browser, clock: Clock) -> None:
+    alice.store(page_visit(clock() - dt.timedelta(days=40)), page_visit(clock() - dt.timedelta(days=41)))
+    assert "You did nothing this month that is kept here. 2 events lie further back." in alice.get("/").text
+
+
 def test_the_extension_is_said_to_show_nobody_anything(alice: Browser) -> None:
     Extension.connect(alice)
     assert "It shows nobody anything." in alice.get("/").text

@@ -109,3 +109,12 @@ def test_it_lists_the_browsers_of_this_computer(run: Callable[..., Result], real
     (listed,) = json.loads(run("--browsers", "--json").stdout)["browsers"]
     assert (listed["browser"], listed["path"]) == ("Chromium", str(profile / "History"))
     assert run(listed["path"], "--person", "alice").exit_code == 0
+
+
+def test_its_messages_name_its_options(run: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("a,b\n1,2\n")
+    refused = run(path, "--shop", "shop.example", "--person", "alice")
+    assert refused.exit_code == 2
+    assert {line.partition(":")[0] for line in refused.stderr.splitlines() if line.startswith("--")} == {"--time-column", "--unit-price-column", "--currency"}
+    assert "Column of a CSV with how many" in run("--help").stdout

@@ -21,6 +21,7 @@ from broker.config import Settings
 from broker.db import metadata
 from broker.events import queries as event_queries
 from broker.imports import actions, browsers, queries, rooms
+from broker.people import queries as people_queries
 
 CHROME = "browser_history/hindsight_chrome10_History.sqlite.gz"
 CUSTOMER = "12748.0"
@@ -269,8 +270,10 @@ def test_a_browser_of_this_computer_is_offered_and_read_in_place(
     profile.mkdir(parents=True)
     real("browser_history/browserexport_firefox.sqlite.gz").rename(profile / "places.sqlite")
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "person")
+    monkeypatch.setattr(people_queries, "count", lambda _tx: 1)
     page = alice.get("/import").text
     assert "Browsers on this computer" in page
+    assert "Choose a browser or a file above." in page
     assert str(profile) not in page
     chosen = re.search(r'name="browser" value="([0-9a-f]+)"', page)
     assert chosen
@@ -284,9 +287,25 @@ def test_a_browser_of_this_computer_is_offered_and_read_in_place(
     assert not (alice.app.extensions["broker"].settings.data_dir / "incoming").exists()
 
 
+def test_where_no_browser_is_the_page_says_so(alice: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert "No browser was found" not in alice.get("/import").text, "in a household it does not look"
+    monkeypatch.setattr(people_queries, "count", lambda _tx: 1)
+    page = alice.get("/import").text
+    assert "No browser was found on this computer." in page
+    assert "Choose a file above." in page
+
+
+def test_headings_without_rows_are_refused(alice: Browser) -> None:
+    answer = send(alice, b"order,date,price\n\n", "orders.csv")
+    assert answer.status_code == 422
+    assert "This file has headings but no rows." in answer.text
+
+
 def test_a_host_offers_no_browsers(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = browsers.Found("Firefox", "p", tmp_path / "places.sqlite", 1)
     monkeypatch.setattr(browsers, "installed", lambda _home: [found])
+    monkeypatch.setattr(people_queries, "count", lambda _tx: 1)
     values = {name: getattr(settings, name) for name in settings.__slots__}
     app = create_app(Settings(**{**values, "host": "0.0.0.0", "origin": "http://localhost:8440"}))  # noqa: S104 - what is tested
     alice = Browser.of(app, "alice")

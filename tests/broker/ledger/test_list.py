@@ -31,7 +31,7 @@ def test_it_tells_the_story_newest_first(alice: Browser, bookshop: Shop, clock: 
     page = alice.get("/ledger").text
     said = sentences_on(page)
     assert said[:4] == [
-        "books.example wanted to read and got nothing.", "You ended the grant of books.example.",
+        "books.example asked to read and was refused.", "You ended the grant of books.example.",
         "books.example read 1 row of what you bought, to recommend products to you.", f"You let books.example see events of yours until {until(clock)}.",
     ]  # fmt: skip
     assert said[4:6] == ["You imported 1 event.", "You signed in with your password."]
@@ -51,7 +51,7 @@ def test_it_filters_by_act_vendor_outcome_and_grant(alice: Browser, bookshop: Sh
     otherstore.read()
     bookshop.read()
     assert sentences_on(alice.get("/ledger?act=pause").text) == ["You paused the grant of other.example."]
-    assert sentences_on(alice.get("/ledger?outcome=denied").text) == ["other.example wanted to read and got nothing."]
+    assert sentences_on(alice.get("/ledger?outcome=denied").text) == ["other.example asked to read and was refused."]
     assert len(sentences_on(alice.get("/ledger?vendor=other.example").text)) == 3
     assert len(sentences_on(alice.get(f"/ledger?grant={one}").text)) == 2
     assert "is in your ledger" in alice.get("/ledger?vendor=nobody.example").text
@@ -147,4 +147,4 @@ def test_every_act_has_a_name_and_a_sentence(act: str) -> None:
 def test_every_reason_has_a_sentence(slug: str) -> None:
     entry = {"act": "read", "outcome": "denied", "by": {"role": "client", "id": "books"}, "reasons": [slug], "times": 3}
     assert sentences.reasons(entry)[0][0].isupper()
-    assert sentences.sentence(entry, {"books": "books.example"}) == "books.example wanted to read and got nothing, 3 times within a minute."
+    assert sentences.sentence(entry, {"books": "books.example"}) == "books.example asked to read and was refused, 3 times within a minute."

@@ -116,6 +116,9 @@ def test_the_command_says_it_in_one_sentence(log: Browser) -> None:
     assert good.returncode == 0, good.stderr
     assert good.stdout.startswith("The ledger holds: ")
     assert good.stdout.count("\n") == 1
+    named = subprocess.run([*run, "--person", "alice"], env=environment, capture_output=True, text=True, check=False)
+    assert (named.returncode, named.stdout.startswith("The ledger holds: ")) == (0, True)
+    assert subprocess.run([*run, "--person", "nobody"], env=environment, capture_output=True, text=True, check=False).returncode == 1
     change(log, update(models.entries).where(MINE.person_id == log.person_id, MINE.seq == 2).values(body=os.urandom(300)))
     bad = subprocess.run(run, env=environment, capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (15, "The ledger does not hold: Entry 2 cannot be opened: it was altered or moved.\n")

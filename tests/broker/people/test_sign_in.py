@@ -27,7 +27,7 @@ def test_it_works(app: Flask) -> None:
     """A new session, HttpOnly and SameSite; back to where the person wanted to go."""
     answer = sign_in(app, " Alice ", PASSWORD)
     assert (answer.status_code, answer.location) == (303, "/requests")
-    cookie = next(value for value in answer.headers.getlist("Set-Cookie") if value.startswith("session="))
+    cookie = next(value for value in answer.headers.getlist("Set-Cookie") if value.startswith("session-8440="))
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
 
@@ -152,7 +152,7 @@ def test_attempts_are_limited(household: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("cookie", ["", "pfr_ss_x", "x" * 3000])
 def test_broken_cookies_are_nobody(app: Flask, cookie: str) -> None:
     client = app.test_client()
-    client.set_cookie("session", cookie, domain="localhost")
+    client.set_cookie("session-8440", cookie, domain="localhost")
     assert client.get("/requests", base_url=ORIGIN).status_code == 303
 
 
