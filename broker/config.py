@@ -88,6 +88,10 @@ class Settings:
         """Whether people reach the broker over https."""
         return self.origin.startswith("https://")
 
+    def cookie(self, name: str) -> str:
+        """The name of one of our cookies: `__Host-` over https; on loopback http, where browsers refuse that and share cookies between ports, with the port."""
+        return f"__Host-{name}" if self.https else f"{name}-{urlsplit(self.origin).port or 80}"
+
     @property
     def host_header(self) -> str:
         """The `Host` a browser sends for our origin."""

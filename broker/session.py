@@ -42,8 +42,8 @@ class Person:
 
 
 def cookie_name(broker: Broker) -> str:
-    """`__Host-session` over https; on loopback http the port is in the name, since two brokers of one computer share their cookies."""
-    return "__Host-session" if broker.settings.https else f"session-{broker.settings.port}"
+    """The name of the session cookie."""
+    return broker.settings.cookie("session")
 
 
 def set_cookie(response: BaseResponse, credential: Credential) -> None:
@@ -154,7 +154,7 @@ def setup(app: Flask, broker: Broker) -> None:
     """Check host, session and origin before every request, and the CSRF token of every form."""
     app.config.update(
         SECRET_KEY=broker.vault.cookie_key,
-        SESSION_COOKIE_NAME="__Host-form" if broker.settings.https else f"form-{broker.settings.port}",
+        SESSION_COOKIE_NAME=broker.settings.cookie("form"),
         SESSION_COOKIE_SECURE=broker.settings.https,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",

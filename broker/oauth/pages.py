@@ -25,7 +25,7 @@ BYTES_OF_ID: Final = 16
 
 
 def _browser_cookie(broker: Broker) -> str:
-    return "__Host-request" if broker.settings.https else f"request-{broker.settings.port}"
+    return broker.settings.cookie("request")
 
 
 def _gone() -> tuple[str, int]:

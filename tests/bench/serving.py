@@ -124,11 +124,11 @@ def uploads(store: Store, work: Path, batches: int, turns: int, floor: Callable[
 
 
 def _browser(server: Server, store: Store) -> tuple[str, bytes]:
-    page = call(server.port, "GET", COOKIE_PAGE, {"Cookie": f"session={store.session}", "Sec-Fetch-Site": "same-origin"})
+    page = call(server.port, "GET", COOKIE_PAGE, {"Cookie": f"session-8440={store.session}", "Sec-Fetch-Site": "same-origin"})
     assert page is not None
     token = re.search(rb'name="csrf_token" value="([^"]+)"', page.body)
     assert token
-    return f"session={store.session}; {page.headers['set-cookie'].split(';')[0]}", token[1]
+    return f"session-8440={store.session}; {page.headers['set-cookie'].split(';')[0]}", token[1]
 
 
 def _one_commit(where: Path) -> float:
@@ -177,7 +177,7 @@ def pages(store: Store, turns: int) -> list[Line]:
     """Milliseconds of each page against the least page there is."""
     lines = []
     with broker(store, 1) as server, closing(HTTPConnection("127.0.0.1", server.port)) as connection:
-        headers = {"Host": load.HOST, "Cookie": f"session={store.session}", "Sec-Fetch-Site": "same-origin"}
+        headers = {"Host": load.HOST, "Cookie": f"session-8440={store.session}", "Sec-Fetch-Site": "same-origin"}
 
         def get(path: str) -> float:
             began = time.perf_counter()

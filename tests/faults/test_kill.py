@@ -80,13 +80,13 @@ class Life:
             return found + losses(broker, self.person_id, heard, start)
 
     def _cast(self, server: Server) -> Cast:
-        page = call(server.port, "GET", "/requests", {"Cookie": f"session={self.session}", "Sec-Fetch-Site": "same-origin"})
+        page = call(server.port, "GET", "/requests", {"Cookie": f"session-8440={self.session}", "Sec-Fetch-Site": "same-origin"})
         assert page is not None
         assert page.status == 200, page.body
         token = re.search(rb'name="csrf_token" value="([^"]+)"', page.body)
         assert token
         form = page.headers["set-cookie"].split(";")[0]
-        return Cast(self.device, self.vendor, f"session={self.session}; {form}", token[1].decode())
+        return Cast(self.device, self.vendor, f"session-8440={self.session}; {form}", token[1].decode())
 
     def _replay(self, server: Server, cast: Cast) -> list[str]:
         """Send again what was acknowledged (a duplicate) and what was not (either, never a conflict); a revoked token stays dead."""

@@ -55,11 +55,11 @@ def stage(nursery: Nursery, where: Path, races: int, *plants: str) -> Iterator[S
         servers = tuple(nursery.serve(settings, *plants) for _ in range(2))
         for server in servers:
             ending.callback(server.kill)
-        page = call(servers[0].port, "GET", "/requests", {"Cookie": f"session={session}", "Sec-Fetch-Site": "same-origin"})
+        page = call(servers[0].port, "GET", "/requests", {"Cookie": f"session-8440={session}", "Sec-Fetch-Site": "same-origin"})
         assert page is not None
         token = re.search(rb'name="csrf_token" value="([^"]+)"', page.body)
         assert token
-        yield Stage(servers, grants, f"session={session}; {page.headers['set-cookie'].split(';')[0]}", token[1].decode())
+        yield Stage(servers, grants, f"session-8440={session}; {page.headers['set-cookie'].split(';')[0]}", token[1].decode())
 
 
 def _stores(settings: Settings, number: int) -> tuple[list[Granted], str]:
