@@ -50,12 +50,14 @@ def granted(broker: Broker, person_id: bytes, client_id: str, document: dict[str
         for _ in range(number)
     ]
     access = [credentials.mint(broker.vault.route_key, "at", person_id) for _ in given]
+    # Without a refresh token the sweep would end the grant: nothing could use it for long.
+    refresh = [credentials.mint(broker.vault.route_key, "rt", person_id) for _ in given]
     rows = [
         {
-            "person_id": person_id, "hash": token.hash, "kind": "at", "client_id": client_id, "grant_id": each.grant_id, "jkt": "", "clauses": "",
+            "person_id": person_id, "hash": token.hash, "kind": token.kind, "client_id": client_id, "grant_id": each.grant_id, "jkt": "", "clauses": "",
             "expires_at": now + dt.timedelta(days=1), "last_used_at": now,
         }
-        for each, token in zip(given, access, strict=True)
+        for each, token in [*zip(given, access, strict=True), *zip(given, refresh, strict=True)]
     ]  # fmt: skip
 
     def job(tx: Any) -> None:
