@@ -1,4 +1,4 @@
-"""Makers of people, shops and events for tests: plain functions over the broker's own HTTP interface."""
+"""Makers of people, shops and events for tests: sign-in, registration and stored events by the actions, everything else over HTTP."""
 
 import base64
 import datetime as dt

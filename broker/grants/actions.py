@@ -103,6 +103,7 @@ def _change(
 
     changed = broker.write(job, ending=True)
     if ending:
+        # Also on a repeat: the process may have died between the two stores the first time.
         heads.note_ended(broker.heads, person_id, grant_id, now)
     return changed
 

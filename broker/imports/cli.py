@@ -63,7 +63,7 @@ def take_in(
     *, dry_run: bool, list_browsers: bool, yes: bool, as_json: bool, **answers: str | None,
 ) -> None:  # fmt: skip
     """Take FILE in: the history of a browser, Amazon's order history, or any shop's orders as CSV."""
-    from broker.terminal import fail, opened, person_named  # noqa: PLC0415 - a module that is itself still being loaded
+    from broker.terminal import fail, opened, person_named  # noqa: PLC0415 - the command must answer --help at once
 
     if [file is not None, undo is not None, list_browsers].count(True) != 1:
         raise click.UsageError("Name one FILE, or use one of --undo BATCH and --browsers.")
