@@ -10,6 +10,7 @@ from flask import Flask
 from broker import cors, documentation, headers, health, layout, problems, session
 from broker.config import Settings, from_environment
 from broker.db import utcnow
+from broker.events.answers import answers as answers_api
 from broker.events.api import api as events_api
 from broker.events.pages import pages as events_pages
 from broker.grants.actions import end_again
@@ -27,7 +28,7 @@ from broker.people.pages import pages as people_pages
 from broker.vendors.actions import seed_extension
 
 CAPABILITIES = (
-    home_pages, people_pages, oauth, oauth_pages, metadata.metadata, grants_pages, events_api, events_pages, imports_pages, ledger_pages,
+    home_pages, people_pages, oauth, oauth_pages, metadata.metadata, grants_pages, events_api, answers_api, events_pages, imports_pages, ledger_pages,
     documentation.documentation, health.health,
 )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Clauses, terms, proposals and decisions in plain sentences; the text of an agreement is signed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from policies.purposes import PURPOSES
 from policies.slices import ANY, SELF, Slice
 from policies.terms import Deny, Rule, Terms
 from policies.times import read_duration, write_instant
-from policies.vocabulary import FIELDS, GROUPS, KINDS, REGIONS, SENSITIVE, SENSITIVE_CLASSES
+from policies.vocabulary import ANSWERS, DIMENSIONS, FIELDS, GROUPS, KINDS, REGIONS, SENSITIVE, SENSITIVE_CLASSES
 
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
 
@@ -47,11 +47,7 @@ _CAUSES = {
     "person": "You chose so",
 }
 _ACTIONS = {"read": "to see events of yours", "contact": "to write to you", "ask": "to ask you questions"}
-_ANSWERS = {
-    "frequency": "how often you bought",
-    "monetary": "roughly how much you spent",
-    "recency": "how many weeks ago you last bought",
-}
+_FIELDS = "fields."
 
 
 def _join(words: Iterable[str], last: str) -> str:
@@ -92,16 +88,20 @@ def clause_sentences(clause: Clause, vendor_domain: str) -> list[str]:
         return [_contact_sentence(clause, vendor_domain)]
     part = clause.slice
     sentences = [f"{vendor_domain} may {_view(part)} {_scope(part)}.", *_sensitive(part, "Nothing")]
-    sentences += _fields(part) if part.form == "rows" else []
+    if part.form == "rows":
+        sentences += [f"They may also learn {_answers(part)}."] if part.answers else []
+        sentences += _fields(part)
     sentences += _window(part)
     sentences += [_rate(clause), f"They may use it only to {_purposes(clause)}."]
     return sentences + _duties(clause.duties)
 
 
 def _view(part: Slice) -> str:
-    if part.form == "rows":
-        return "see"
-    return f"learn {_join((_ANSWERS[name] for name in sorted(part.answers)), 'and')}, worked out from"
+    return "see" if part.form == "rows" else f"learn {_answers(part)}, worked out from"
+
+
+def _answers(part: Slice) -> str:
+    return _join((ANSWERS[name] for name in sorted(part.answers)), "and")
 
 
 def _scope(part: Slice, verb: str = "on") -> str:
@@ -165,8 +165,8 @@ def _window(part: Slice) -> list[str]:
     return sentences
 
 
-def _times(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _times(count: int | str, noun: str) -> str:
+    return f"{count} {noun}" if str(count) == "1" else f"{count} {noun}s"
 
 
 def _rate(clause: Clause) -> str:
@@ -249,37 +249,9 @@ def narrowing(line: Narrowing) -> str:
     if line.given is None and line.dim in ("action", "base"):
         nothing = "Your terms give nothing of it" if line.cause == "not-in-terms" else _CAUSES[line.cause]
         return f"Of one thing they asked for ({_ACTIONS.get(str(line.asked), 'on other conditions')}) nothing can be given. {nothing}{rule}."
-    name = _DIMENSIONS.get(line.dim) or _dimension(line.dim)
-    return f"{name}: they asked for {_value(line.dim, line.asked)}, your terms allow {_value(line.dim, line.given)}. {because}"
-
-
-_DIMENSIONS = {
-    "kinds": "Kinds of event",
-    "sites": "Sites",
-    "classes": "Kinds of site",
-    "sensitive": "Sensitive subjects",
-    "categories": "Products",
-    "purposes": "Purposes",
-    "form": "Rows or answers",
-    "validity": "How long it lasts",
-    "window.max_age": "How far back",
-    "window.min_age": "How fresh",
-    "rate.reads": "How often",
-    "rate.rows": "How many rows",
-    "duties.retention": "How long they keep it",
-    "duties.on_end": "Deletion at the end",
-    "duties.breach_notice": "News of a leak",
-    "duties.onward": "Passing it on",
-    "duties.processors": "Who works for them",
-    "duties.ai_training": "Training AI",
-    "duties.portability": "A copy for you",
-}
-
-
-def _dimension(dim: str) -> str:
-    member, _, name = dim.partition(".")
-    noun = FIELDS[name].noun if member == "fields" else (name or member).replace("_", " ")
-    return noun[0].upper() + noun[1:]
+    noun = FIELDS[line.dim[len(_FIELDS) :]].noun if line.dim.startswith(_FIELDS) else DIMENSIONS[line.dim]
+    name, gave = noun[0].upper() + noun[1:], "you gave" if line.cause == "person" else "your terms allow"
+    return f"{name}: they asked for {_value(line.dim, line.asked)}, {gave} {_value(line.dim, line.given)}. {because}"
 
 
 def _value(dim: str, value: Any) -> str:
@@ -290,7 +262,7 @@ def _value(dim: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ending(Validity.read(value, "", Validity()), "an end that").removeprefix("an end that ends ").removesuffix(".") if value else "no end"
     if isinstance(value, list):
-        labels = {kind: about.label for kind, about in KINDS.items()} | {name: about.label for name, about in PURPOSES.items()}
+        labels = {kind: about.label for kind, about in KINDS.items()} | {name: about.label for name, about in PURPOSES.items()} | ANSWERS
         return _join((labels.get(entry, _quote(entry) if dim == "duties.processors" else "any" if entry == "*" else entry) for entry in value), "and") or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "nothing"}[value]
@@ -305,6 +277,21 @@ def _plain(text: str) -> str:
     except Malformed:
         return text
     return f"{count} in {length}" if count else length
+
+
+def answers(found: Mapping[str, Any], money: Callable[[Mapping[str, Any]], str]) -> list[str]:
+    """Say what answers tell; `money` writes a band. What is unknown is said as the vendor sees it: like nothing."""
+    sentences = []
+    if "frequency" in found:
+        number = found["frequency"]
+        sentences.append("You bought nothing in this time." if number == "0" else f"You bought on {_times(number, 'day')} in this time.")
+    if "monetary" in found:
+        bands = _join((money(band) for band in found["monetary"].values()), "and")
+        sentences.append(f"On such a day you spent {bands} on average." if bands else "Nothing of what you spent.")
+    if "recency" in found:
+        weeks = found["recency"]
+        sentences.append("Nothing of when you last bought." if weeks is None else f"You last bought {_times(weeks, 'week')} ago.")
+    return sentences
 
 
 def reason(slug: str, detail: str = "") -> str:

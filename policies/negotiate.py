@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from policies.answers import NEEDS
 from policies.clauses import Clause, dimensions, with_own_sites
 from policies.purposes import meet_purposes
 from policies.requests import Item, Request
 from policies.roster import ROSTER, at_most
 from policies.terms import Deny, Rule, Terms, VendorFacts
+from policies.vocabulary import HIDDEN
 
 CONFIRMATION = "AgreementNegotiationConfirmationRequired"
 REFUSED = "AgreementRefused"
@@ -92,7 +94,7 @@ def negotiate(terms: Terms, request: Request) -> Proposal:
     for item in items:
         given, dropped = _clauses_for(item, terms, denies, request.facts)
         clauses += [clause for _, clause in given]
-        narrowed += dropped if not given else [line for rule, clause in given for line in _lines(item, rule, clause, _that_speak(denies, item, request.facts))]
+        narrowed += dropped if not given else _narrowed(item, given, _that_speak(denies, item, request.facts))
         if item.minimum and not any(item.is_reached_by(clause) for _, clause in given):
             below.append(item.id)
     status = CONFIRMATION if clauses else REFUSED
@@ -173,7 +175,8 @@ def fold(clause: Clause, deny: Deny) -> Clause:
     if carve.kinds is carve.sites is carve.classes is carve.categories is None:
         hidden = carve.fields or frozenset()
         shown = {name: level for name, level in part.fields.items() if name not in hidden}
-        return replace(clause, slice=replace(part, fields=shown).normal())
+        answers = frozenset(name for name in part.answers if not hidden & NEEDS[name].keys())
+        return replace(clause, slice=replace(part, fields=shown, answers=answers).normal())
     return clause
 
 
@@ -187,18 +190,33 @@ def _without_lesser(given: Sequence[tuple[Rule, Clause]]) -> list[tuple[Rule, Cl
     return [pair for at, pair in enumerate(given) if not is_lesser(at)]
 
 
-def _lines(item: Item, rule: Rule, clause: Clause, denies: Sequence[Deny]) -> list[Narrowing]:
-    """Return one line per stated dimension in which the clause differs from its item."""
+def _narrowed(item: Item, given: Iterable[tuple[Rule, Clause]], denies: Sequence[Deny]) -> list[Narrowing]:
+    return [Narrowing(clause.id, *line, *_cause(item, rule, clause, line[0], denies)) for rule, clause in given for line in _lines(item, clause)]
+
+
+def _lines(item: Item, clause: Clause) -> list[tuple[str, Any, Any, str]]:
+    """Return (dim, asked, given, code) of each stated dimension in which the clause differs from its item."""
     asked, given = dimensions(item.clause.to_json()), dimensions(clause.to_json())
     lines = []
     for dim, wanted in asked.items():
-        absent = "hidden" if dim.startswith("fields.") else None
-        got = given.get(dim, absent)
+        got = given.get(dim, HIDDEN if dim.startswith("fields.") else None)
         if dim in item.stated and got != wanted:
-            cause, by = _cause(item, rule, clause, dim, denies)
-            code = _CODES.get(dim) or _CODES.get(dim.partition(".")[0], "fewer")
-            lines.append(Narrowing(clause.id, dim, wanted, got, code, cause, by))
+            lines.append((dim, wanted, got, _CODES.get(dim) or _CODES.get(dim.partition(".")[0], "fewer")))
     return lines
+
+
+def chosen_lines(proposal: Proposal, chosen: Iterable[Clause]) -> tuple[Narrowing, ...]:
+    """Return the lines once the person has chosen, cause `person` where they gave less than was proposed.
+
+    `chosen` are clauses under their proposed ids, before `starting`. Items without a clause keep their line; parts not chosen have none.
+    """
+    proposed = {(line.clause, line.dim): line for line in proposal.narrowed}
+    lines = [line for line in proposal.narrowed if "~" not in line.clause]
+    for clause in chosen:
+        for dim, asked, given, code in _lines(proposal.item_of(clause.id), clause):
+            line = proposed.get((clause.id, dim))
+            lines.append(line if line and line.given == given else Narrowing(clause.id, dim, asked, given, code, "person", None))
+    return tuple(lines)
 
 
 def _cause(item: Item, rule: Rule, clause: Clause, dim: str, denies: Sequence[Deny]) -> tuple[str, str]:

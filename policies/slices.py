@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from policies import documents
 from policies.documents import Members
 from policies.precision import SITE_PARTS, coarse
+from policies.times import period_start
 from policies.vocabulary import (
     ANSWERS,
     CATEGORIES,
@@ -131,6 +132,7 @@ class Slice:
             classes=_meet_sets(self.classes, self.classes),
             categories=_meet_categories(self.categories, self.categories),
             fields=normal_fields(self.fields, self.kinds) if self.form == "rows" else {},
+            answers=self.answers if "purchase" in self.kinds else NONE,
         )
 
     def is_empty(self) -> bool:
@@ -141,8 +143,9 @@ class Slice:
         return not (kinds and self.sites and self.classes and self.categories and shown) or self.window.is_empty()
 
     def at(self, now: datetime) -> "Slice":
-        """Return the slice with its window made absolute at `now` (F3)."""
-        return replace(self, window=self.window.at(now, self._time_level()))
+        """Return the slice with its window made absolute at `now` (F3); that of answers moves once a UTC day (F9)."""
+        moment = period_start(now, "day") if self.form == "answers" else now
+        return replace(self, window=self.window.at(moment, self._time_level()))
 
     def period(self) -> Literal["day", "month"]:
         """The unit by which rows are judged before the first one leaves (section 8)."""
@@ -152,7 +155,7 @@ class Slice:
         """Return the level of time that every row can keep to, also one whose time is carved out."""
         if any("time" in (carve.fields or NONE) for carve in self.except_):
             return HIDDEN
-        return self.fields.get("time", HIDDEN)
+        return "day" if self.form == "answers" else self.fields.get("time", HIDDEN)
 
     def covers(self, event: Event) -> bool:
         """Say whether the slice holds the event. Raises ValueError while its window is relative."""

@@ -183,33 +183,10 @@ GROUPS = (
 """What is named together when hidden. Time, site, category, price and certainty are in none."""
 
 SENSITIVE_CLASSES = (
-    "health",
-    "finance",
-    "adult",
-    "religion",
-    "politics",
-    "union",
-    "gambling",
-    "dating",
-    "children",
-    "legal",
-    "government",
-    "mail",
-    "sign-in",
+    "health", "finance", "adult", "religion", "politics", "union", "gambling",
+    "dating", "children", "legal", "government", "mail", "sign-in",
 )
-SITE_CLASSES = (
-    "shop",
-    "news",
-    "search",
-    "social",
-    "video",
-    "travel",
-    "forum",
-    "reference",
-    "work",
-    "other",
-    *SENSITIVE_CLASSES,
-)
+SITE_CLASSES = ("shop", "news", "search", "social", "video", "travel", "forum", "reference", "work", "other", *SENSITIVE_CLASSES)
 SENSITIVE_CATEGORIES = ("health", "adult", "religion", "gambling", "baby")
 CATEGORIES = tuple(TOPICS)
 """The top categories of products; also the topics of a search."""
@@ -217,8 +194,14 @@ SENSITIVE = tuple(dict.fromkeys(SENSITIVE_CLASSES + SENSITIVE_CATEGORIES))
 """What `sensitive` can name: never inside `*` (U4)."""
 
 CHANNELS = ("inbox",)
-ANSWERS = ("frequency", "monetary", "recency")
+ANSWERS = {
+    "frequency": "how often you bought",
+    "monetary": "roughly how much you spent on a day with purchases",
+    "recency": "how many weeks ago you last bought",
+}
+"""What can be answered in place of rows -> its label; worked out from purchases alone (F9)."""
 ONWARD = ("none", "processors", "anonymised")
+"""To whom rows may be passed on, strictest first: nobody, named processors, anybody once anonymised."""
 REGIONS = {
     "EEA": "the EEA",
     "EU": "the EU",
@@ -227,6 +210,40 @@ REGIONS = {
     "US": "the United States",
 }
 """Labels of regions; other ISO 3166-1 codes are their own label."""
+
+DIMENSIONS = {
+    "kinds": "Kinds of event",
+    "sites": "Sites",
+    "classes": "Kinds of site",
+    "sensitive": "Sensitive subjects",
+    "categories": "Products",
+    "form": "Rows or answers",
+    "answers": "Answers",
+    "window.max_age": "How far back",
+    "window.min_age": "How fresh",
+    "window.after": "From when",
+    "window.before": "Up to when",
+    "base": "Standard agreement",
+    "purposes": "Purposes",
+    "rate.reads": "How often",
+    "rate.rows": "How many rows",
+    "rate.messages": "How many messages",
+    "rate.questions": "How many questions",
+    "duties.retention": "How long they keep it",
+    "duties.on_end": "Deletion at the end",
+    "duties.breach_notice": "News of a leak",
+    "duties.onward": "Passing it on",
+    "duties.processors": "Who works for them",
+    "duties.profiling": "Building a profile of you",
+    "duties.tracking": "Tracking you",
+    "duties.ai_training": "Training AI",
+    "duties.portability": "A copy for you",
+    "duties.storage": "Where they keep it",
+    "channels": "Ways to reach you",
+    "validity": "How long it lasts",
+    "action": "What they do",
+}
+"""Dimension of a clause, `fields.…` apart -> its label."""
 
 
 def rank(field: str, level: str) -> int:

@@ -75,7 +75,7 @@ def read() -> Response:
     now = broker.now()
     decision, clause, left = _decide(broker, access, query, now)
     if isinstance(decision, Denied) or clause is None:
-        raise _refused(access, query, decision if isinstance(decision, Denied) else Denied(("no-clause",)), now)
+        raise refused(access, query, decision if isinstance(decision, Denied) else Denied(("no-clause",)), now)
     start = _opened_cursor(broker, access, query, decision, now)
     with broker.reading() as tx:
         page = queries.read(
@@ -107,7 +107,7 @@ def _decide(broker: Broker, access: Access, query: schemas.Query, now: dt.dateti
     return decide(grant, denies, asked, now), clause, left
 
 
-def _refused(access: Access, query: schemas.Query, denied: Denied, now: dt.datetime) -> errors.BrokerError:
+def refused(access: Access, query: schemas.Query, denied: Denied, now: dt.datetime) -> errors.BrokerError:
     """Enter the refusal with every reason, and give the client the one it may know."""
     gate.deny(access, denied.reasons, {"asked": query.asked})
     if denied.problem == "rate-limit":
@@ -153,7 +153,7 @@ def _enter(
     about = {
         "version": access.version, "clause": decision.clause, "purpose": decision.purpose or "", "kinds": sorted(decision.slice.kinds),
         "fields": dict(decision.slice.fields), "from": page.first_day, "to": page.last_day, "asked": query.asked,
-        "slice": _digest(orjson.dumps(decision.slice.to_json())), "count": number, "body": _digest(body),
+        "slice": digest(orjson.dumps(decision.slice.to_json())), "count": number, "body": digest(body),
     }  # fmt: skip
     entry = ledger.Entry("read", now, by=access.by, grant=access.grant, request=g.request_id, about=about, sent=tuple(page.event_ids))
     key = ledger.entry_key(access.ring, now)
@@ -170,13 +170,14 @@ def _enter(
         fresh = gate.look_up()
         again, _, _ = _decide(broker, fresh, query, broker.now())
         if isinstance(again, Denied):
-            raise _refused(fresh, query, again, now) from None
+            raise refused(fresh, query, again, now) from None
         raise errors.Busy(retry_after=1) from None
     except (errors.Busy, errors.OutcomeUnknown) as failed:
         raise errors.LedgerUnavailable(retry_after=failed.retry_after or 1) from None
 
 
-def _digest(raw: bytes) -> str:
+def digest(raw: bytes) -> str:
+    """How the ledger names bytes that it does not keep."""
     return "sha-256:" + base64.urlsafe_b64encode(hashlib.sha256(raw).digest()).rstrip(b"=").decode()
 
 

@@ -108,7 +108,7 @@ def unite_sites(patch: Patch) -> None:
 
 def keep_quiet(patch: Patch) -> None:
     """P10: no line about a shorter retention."""
-    changed(patch, negotiate, "_lines", lambda lines: lambda *given: [line for line in lines(*given) if line.dim != "duties.retention"])
+    changed(patch, negotiate, "_lines", lambda lines: lambda *given: [line for line in lines(*given) if line[0] != "duties.retention"])
 
 
 def cover_by_any_parent(patch: Patch) -> None:
