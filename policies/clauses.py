@@ -213,7 +213,7 @@ def read_clause(found: Members, default: Clause, id: str) -> Clause:  # noqa: A0
     if "base" in found:
         parts["base"] = documents.choice(*found["base"], ROSTER)
     if "purposes" in found:
-        parts["purposes"] = without_covered(documents.words(*found["purposes"], documents.one_of(PURPOSES)))
+        parts["purposes"] = without_covered(documents.some_words(*found["purposes"], documents.one_of(PURPOSES)))
     if "rate" in found:
         parts["rate"] = {**default.rate, **_read_rate(*found["rate"], default.action)}
     if "duties" in found:
@@ -241,8 +241,6 @@ def refuse_hollow(clause: Clause, pointer: str) -> None:
     if clause.action != "read":
         return
     part = clause.slice
-    if not clause.purposes or not part.kinds:
-        refuse(pointer, "Name at least one kind and one purpose.")
     if part.form == "rows" and not part.fields:
         refuse(documents.below(pointer, "fields"), "Name at least one field that these kinds carry, with its level.")
     if part.form == "answers" and not part.answers:

@@ -103,11 +103,8 @@ def _read_processor(value: object, pointer: str) -> str:
 
 
 def _read_regions(value: object, pointer: str) -> frozenset[str]:
-    regions = frozenset(
-        documents.words(value, pointer, lambda entry, at: documents.text(entry, at, _REGION, "EEA, EU, an ISO 3166-1 code of two letters, or *"), 50),
-    )
-    if not regions:
-        refuse(pointer, "Name at least one region, or leave this member out.")
+    form = "EEA, EU, an ISO 3166-1 code of two letters, or *"
+    regions = documents.some_words(value, pointer, lambda entry, at: documents.text(entry, at, _REGION, form), 50)
     return frozenset({"*"}) if "*" in regions else regions
 
 

@@ -350,10 +350,7 @@ def _set_of(one: Callable[[object, str], str]) -> Words:
 
 
 def _some_of(one: Callable[[object, str], str]) -> Words:
-    def read(value: object, pointer: str) -> frozenset[str]:
-        return frozenset(documents.words(value, pointer, one)) or documents.refuse(pointer, "Name at least one, or leave this member out.")
-
-    return read
+    return partial(documents.some_words, one=one)
 
 
 CARVE_READERS: Mapping[str, Words] = {
@@ -366,7 +363,7 @@ CARVE_READERS: Mapping[str, Words] = {
 """The event-dependent members of a deny."""
 
 _READERS: Mapping[str, Callable[[object, str], Any]] = {
-    "kinds": _set_of(documents.one_of(KINDS)),
+    "kinds": _some_of(documents.one_of(KINDS)),
     "sites": _set_of(_read_site_of_clause),
     "classes": _set_of(documents.one_of(("*", *SITE_CLASSES))),
     "sensitive": _set_of(documents.one_of(SENSITIVE)),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from policies import documents
@@ -11,7 +12,7 @@ from policies.clauses import MEMBERS, REQUIRED, Clause, read_action, read_clause
 from policies.documents import MOST_INTEGER, refuse
 from policies.purposes import PURPOSES, hit
 from policies.roster import ROSTER
-from policies.slices import CARVE_READERS, CarveOut
+from policies.slices import CARVE_READERS, CarveOut, Words
 from policies.vocabulary import DERIVED_FROM
 
 REQUESTS = (
@@ -66,21 +67,13 @@ class Rule:
 
 def _read_vendors(value: object, pointer: str) -> frozenset[str]:
     form = "*, known, prior-agreement, class:…, member:… or a vendor's address such as https://books.example"
-    found = documents.words(value, pointer, lambda entry, at: documents.text(entry, at, _VENDOR, form))
-    return frozenset(found) or refuse(pointer, "Name at least one vendor or class, or * for any.")
+    return documents.some_words(value, pointer, lambda entry, at: documents.text(entry, at, _VENDOR, form))
 
 
-def _some_words(allowed: Collection[str]) -> Any:
-    def read(value: object, pointer: str) -> frozenset[str]:
-        return frozenset(documents.words(value, pointer, documents.one_of(allowed))) or refuse(pointer, "Name at least one, or leave this member out.")
-
-    return read
-
-
-_DENY_READERS = {
+_DENY_READERS: Mapping[str, Words] = {
     "vendors": _read_vendors,
-    "actions": _some_words(MEMBERS),
-    "purposes": _some_words(PURPOSES),
+    "actions": partial(documents.some_words, one=documents.one_of(MEMBERS)),
+    "purposes": partial(documents.some_words, one=documents.one_of(PURPOSES)),
     **CARVE_READERS,
 }
 

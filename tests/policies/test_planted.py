@@ -154,7 +154,7 @@ def name_the_object(patch: Patch) -> None:
 
 def forget_the_rate(patch: Patch) -> None:
     """P3 negotiated: what a deny was folded into may be read without end."""
-    changed(patch, negotiate, "fold", lambda fold: lambda clause, deny: replace(folded := fold(clause, deny), rate={name: 10_000 for name in folded.rate}))
+    changed(patch, negotiate, "fold", lambda fold: lambda clause, deny: replace(folded := fold(clause, deny), rate=dict.fromkeys(folded.rate, 10_000)))
 
 
 def round_outwards(patch: Patch) -> None:
