@@ -11,7 +11,7 @@ from policies.negotiate import Narrowing
 from policies.purposes import PURPOSES
 from policies.slices import ANY, SELF, Slice
 from policies.terms import Deny, Rule, Terms
-from policies.times import read_duration, write_instant
+from policies.times import read_duration, read_instant, write_instant
 from policies.vocabulary import ANSWERS, DIMENSIONS, FIELDS, GROUPS, KINDS, REGIONS, SENSITIVE, SENSITIVE_CLASSES
 
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
@@ -153,7 +153,8 @@ def _window(part: Slice) -> list[str]:
     sentences = []
     newest = f"nothing from the last {_time(window.min_age)}" if window.min_age else ""
     if window.max_age is not None:
-        sentences.append(f"Only the last {_time(window.max_age)} count{', and ' + newest if newest else ''}.")
+        length = _time(window.max_age)
+        sentences.append(f"Only the last {length} count{'' if length[0].isdigit() else 's'}{', and ' + newest if newest else ''}.")
     elif newest:
         sentences.append(f"{newest.capitalize()} counts.")
     if window.after is not None:
@@ -270,7 +271,9 @@ def _value(dim: str, value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return `90 days` for P90D, `24 in 1 day` for 24/P1D; other words as they are."""
+    """Return `90 days` for P90D, `24 in 1 day` for 24/P1D, the day of an instant; other words as they are."""
+    if text.endswith("Z"):
+        return _date(read_instant(text, ""))
     count, _, period = text.removeprefix("delete:").rpartition("/")
     try:
         length = _within(read_duration(period, ""))

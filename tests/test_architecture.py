@@ -53,6 +53,7 @@ TOP = {"__init__", "__main__", "serving", "demo", "synthetic"}
 # Tables that belong to nobody in the household.
 NOBODYS = {"vendors", "clients", "sign_up_links", "pushed_requests", "used_ids", "slots", "epochs", "host_keys"}
 FILE, FUNCTION, MOST_FUNCTIONS = 400, 50, 30
+MOST_OF_POLICIES = 2500
 
 
 def sources(*folders: str) -> list[Path]:
@@ -201,6 +202,20 @@ def test_sizes() -> None:
     assert not [each for each in measured if each[2] > FUNCTION]
     lengths = sorted(length for _, _, length in measured)
     assert lengths[int(len(lengths) * 0.95)] <= MOST_FUNCTIONS
+
+
+def test_policies_stay_small() -> None:
+    """Under 2,500 lines that say something: neither blank nor docstring."""
+    total = 0
+    for path in sources("policies"):
+        text = path.read_text(encoding="utf-8")
+        said = {number for number, line in enumerate(text.splitlines(), 1) if line.strip()}
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+                said -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        total += len(said)
+    print(total)
+    assert total < MOST_OF_POLICIES
 
 
 def test_names() -> None:

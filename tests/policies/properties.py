@@ -25,9 +25,9 @@ from tests.policies import oracle, worlds
 
 Row = dict[str, Any]
 DEEP = bool(os.environ.get("PROFFER_DEEP"))
-# Named here and not in a profile: which profile holds depends on how pytest is called.
+# Named here and not in a profile: which profile holds depends on how pytest is called. Measuring coverage makes do with fewer.
 EXAMPLES = settings(
-    max_examples=50_000 if DEEP else 2000, derandomize=not DEEP, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=50_000 if DEEP else int(os.environ.get("PROFFER_EXAMPLES") or 2000), derandomize=not DEEP, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 """2,000 examples, the same every time, or 50,000 at random with `--deep`."""
 
