@@ -11,6 +11,7 @@ from policies import documents
 from policies.documents import Members
 from policies.precision import SITE_PARTS, coarse
 from policies.times import period_start
+from policies.topics import topics
 from policies.vocabulary import (
     ANSWERS,
     CATEGORIES,
@@ -24,7 +25,6 @@ from policies.vocabulary import (
     SITE_CLASSES,
     coarser,
     rank,
-    topics,
 )
 from policies.windows import ALWAYS, Window
 

@@ -2,32 +2,7 @@
 
 from typing import NamedTuple
 
-from policies.purposes import PURPOSES, covered, hit, meet_purposes
-from policies.topics import TOPICS, topics
-
-__all__ = [
-    "CATEGORIES",
-    "CHANNELS",
-    "FIELDS",
-    "FIELDS_WITH_ITEMS_CUT",
-    "HIDDEN",
-    "KINDS",
-    "LEVELS",
-    "PURPOSES",
-    "SENSITIVE",
-    "SENSITIVE_CATEGORIES",
-    "SENSITIVE_CLASSES",
-    "SITE_CLASSES",
-    "TOPICS",
-    "Field",
-    "Kind",
-    "coarser",
-    "covered",
-    "hit",
-    "meet_purposes",
-    "rank",
-    "topics",
-]
+from policies.topics import TOPICS
 
 
 class Kind(NamedTuple):

@@ -10,8 +10,9 @@ from policies import explain
 from policies.clauses import MEMBERS, Clause, Validity, dimensions, rule_defaults
 from policies.decide import CHECKS
 from policies.negotiate import Narrowing
+from policies.purposes import PURPOSES
 from policies.terms import DEFAULT_TERMS, Deny, Rule, Terms
-from policies.vocabulary import ANSWERS, CHANNELS, DIMENSIONS, KINDS, PURPOSES, SENSITIVE
+from policies.vocabulary import ANSWERS, CHANNELS, DIMENSIONS, KINDS, SENSITIVE
 from policies.windows import Window
 
 GOOD: dict[str, Any] = {
