@@ -140,7 +140,11 @@ class Clause:
 
     def __le__(self, other: Self) -> bool:
         """Whether it allows nothing that `other` does not; ids do not matter."""
-        return self & other == self
+        mine, theirs = self.slice, other.slice
+        # Most clauses differ in what is cheap to compare.
+        if self.action != other.action or not mine.kinds <= theirs.kinds or not mine.fields.keys() <= theirs.fields.keys():
+            return False
+        return mine.window & theirs.window == mine.window and self & other == self
 
     def is_empty(self) -> bool:
         """Say whether it permits nothing at all."""
@@ -154,6 +158,11 @@ class Clause:
             or ("channels" in uses and not self.channels)
             or self.validity.is_empty()
         )
+
+    def has_nothing_of(self, other: Self) -> bool:
+        """Say whether the meet is empty because no purpose, or no kind, is common to both."""
+        uses = MEMBERS[self.action]
+        return ("purposes" in uses and not meet_purposes(self.purposes, other.purposes)) or ("kinds" in uses and not self.slice.kinds & other.slice.kinds)
 
     def starting(self, at: datetime) -> "Clause":
         """Return it with an absolute validity, for a yes at `at`."""

@@ -107,18 +107,21 @@ class Slice:
 
     def __and__(self, other: Self) -> "Slice":
         """What both allow, normalised."""
+        kinds, rows = self.kinds & other.kinds, self.form == other.form == "rows"
+        fields = {name: coarser(name, level, other.fields[name]) for name, level in self.fields.items() if name in other.fields} if rows else {}
+        # The meets of sets are normal, so that only fields and answers are left to do.
         return Slice(
-            kinds=self.kinds & other.kinds,
+            kinds=kinds,
             sites=_meet_sites(self.sites, other.sites),
             classes=_meet_sets(self.classes, other.classes),
             sensitive=self.sensitive & other.sensitive,
             categories=_meet_categories(self.categories, other.categories),
-            form="rows" if self.form == other.form == "rows" else "answers",
-            answers=self.answers & other.answers,
-            fields={name: coarser(name, level, other.fields[name]) for name, level in self.fields.items() if name in other.fields},
+            form="rows" if rows else "answers",
+            answers=self.answers & other.answers if "purchase" in kinds else NONE,
+            fields=normal_fields(fields, kinds),
             window=self.window & other.window,
             except_=self.except_ | other.except_,
-        ).normal()
+        )
 
     def __le__(self, other: Self) -> bool:
         """Whether it allows nothing that `other` does not: both have to be normal."""
@@ -303,6 +306,8 @@ def _meet_sets(ours: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
 
 def _meet_trees(ours: frozenset[str], theirs: frozenset[str], within: Callable[[str, str], bool]) -> frozenset[str]:
     """Meet sets whose members may lie within each other; of those that do, keep the wider."""
+    if len(ours) == 1 and ours == theirs:
+        return ours
     both = {a for a in ours for b in theirs if within(a, b)} | {b for a in ours for b in theirs if within(b, a)}
     return frozenset(a for a in both if not any(a != b and within(a, b) for b in both))
 

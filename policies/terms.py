@@ -101,15 +101,21 @@ class Deny:
         return self.purposes is None or (purpose is not None and hit(purpose, self.purposes))
 
     @property
+    def kinds_hit(self) -> frozenset[str] | None:
+        """Its kinds, with those that tell of them: a cart that was left tells of cart, checkout and missing purchase (E2)."""
+        return self.kinds and self.kinds | {kind for kind, sources in DERIVED_FROM.items() if sources & self.kinds}
+
+    @property
+    def is_of_one_part(self) -> bool:
+        """Whether it takes whole values out of a clause, of its purposes, its kinds or its fields; other denies stay standing."""
+        of_events = self.sites is self.classes is self.categories is None
+        return of_events and (self.kinds is None or self.fields is None)
+
+    @property
     def carve_out(self) -> CarveOut | None:
         """What it takes out of a slice, or None where it does not depend on the event."""
-        parts = {name: getattr(self, name) for name in CARVE_READERS}
-        if all(part is None for part in parts.values()):
-            return None
-        if self.kinds is not None:
-            # A cart that was left tells of the cart, the checkout and the missing purchase (E2).
-            parts["kinds"] = self.kinds | {kind for kind, sources in DERIVED_FROM.items() if sources & self.kinds}
-        return CarveOut(**parts)
+        parts = {name: getattr(self, name) for name in CARVE_READERS} | {"kinds": self.kinds_hit}
+        return None if all(part is None for part in parts.values()) else CarveOut(**parts)
 
     @classmethod
     def parse(cls, value: object, pointer: str = "") -> "Deny":
