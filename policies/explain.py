@@ -37,7 +37,7 @@ REASONS = {
 }
 """Reason slug -> the sentence that the person reads."""
 
-_CAUSES = {
+CAUSES = {
     "denied": "Your terms forbid it",
     "not-in-terms": "Your terms give no more",
     "sensitive": "Your terms do not open this sensitive subject",
@@ -246,9 +246,9 @@ def grant_text(clauses: Sequence[Clause], vendor_domain: str, gives: Sequence[Ma
 def narrowing(line: Narrowing) -> str:
     """Say what was asked, what the terms make of it, and why."""
     rule = f" (rule {_quote(line.rule)})" if line.rule else ""
-    because = f"{_CAUSES[line.cause]}{rule}."
+    because = f"{CAUSES[line.cause]}{rule}."
     if line.given is None and line.dim in ("action", "base"):
-        nothing = "Your terms give nothing of it" if line.cause == "not-in-terms" else _CAUSES[line.cause]
+        nothing = "Your terms give nothing of it" if line.cause == "not-in-terms" else CAUSES[line.cause]
         return f"Of one thing they asked for ({_ACTIONS.get(str(line.asked), 'on other conditions')}) nothing can be given. {nothing}{rule}."
     noun = FIELDS[line.dim[len(_FIELDS) :]].noun if line.dim.startswith(_FIELDS) else DIMENSIONS[line.dim]
     name, gave = noun[0].upper() + noun[1:], "you gave" if line.cause == "person" else "your terms allow"

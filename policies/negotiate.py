@@ -19,7 +19,7 @@ REFUSED = "AgreementRefused"
 AVAILABLE = frozenset({"read", "write"})
 """Actions that exist; an item for another is dropped, cause `not-available`."""
 
-_CODES = {
+CODES = {
     "fields": "coarser",
     "form": "answers-only",
     "window.min_age": "later",
@@ -205,7 +205,7 @@ def _lines(item: Item, asked: Mapping[str, Any], clause: Clause) -> list[tuple[s
     for dim, wanted in asked.items():
         got = given.get(dim, HIDDEN if dim.startswith("fields.") else None)
         if dim in item.stated and got != wanted:
-            lines.append((dim, wanted, got, _CODES.get(dim) or _CODES.get(dim.partition(".")[0], "fewer")))
+            lines.append((dim, wanted, got, CODES.get(dim) or CODES.get(dim.partition(".")[0], "fewer")))
     return lines
 
 
