@@ -108,11 +108,16 @@ class Deny:
         return self.purposes is None or (purpose is not None and hit(purpose, self.purposes))
 
     @property
+    def is_of_any_event(self) -> bool:
+        """Whether it does not depend on the event."""
+        return self.kinds is None and self.sites is None and self.classes is None and self.categories is None and self.fields is None
+
+    @property
     def carve_out(self) -> CarveOut | None:
         """What it takes out of a slice, or None where it does not depend on the event."""
-        parts = {name: getattr(self, name) for name in CARVE_READERS}
-        if all(part is None for part in parts.values()):
+        if self.is_of_any_event:
             return None
+        parts = {name: getattr(self, name) for name in CARVE_READERS}
         if self.kinds is not None:
             # A cart that was left tells of the cart, the checkout and the missing purchase (E2).
             parts["kinds"] = self.kinds | {kind for kind, sources in DERIVED_FROM.items() if sources & self.kinds}

@@ -23,7 +23,7 @@ LEAVES = {
     "grants": {"sentences"},
     "vendors": {"words"},
     "oauth": {"gate", "assertion"},
-    "events": {"shape", "urls", "sites", "searches", "products"},
+    "events": {"shape", "urls", "sites", "searches", "products", "stored"},
     "imports": {
         "sources",
         "chromium",

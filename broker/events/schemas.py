@@ -61,8 +61,14 @@ class _Events(Schema):
 _EVENTS: Final = _Events()
 
 
+# What most polls are.
+_NOTHING_ASKED: Final = Query(None, None, Filters(), DEFAULT_ROWS, None, {})
+
+
 def query(arguments: MultiDict[str, str]) -> Query:
     """Parse the parameters of a read; `BadRequest` for what cannot be read, `Unprocessable` with pointers for wrong values, `InvalidCursor`."""
+    if not arguments:
+        return _NOTHING_ASKED
     flat = arguments.to_dict(flat=False)
     if sum(len(values) for values in flat.values()) > MOST_PARAMETERS or any(len(value) > LONGEST_VALUE for values in flat.values() for value in values):
         raise BadRequest("Send at most 20 parameters of at most 512 characters.")

@@ -25,11 +25,10 @@ def at(tx: Connection, ring: Keyring, number: int) -> Terms:
     """The terms as version `number` had them."""
     if number == 0:
         return DEFAULT_TERMS
-    # A version never changes, so it is opened once for as long as the keys are.
-    known: Terms | None = ring.remembered.get(("terms", number))
-    if known is not None:
-        return known
-    body = tx.execute(select(versions.c.body).where(versions.c.person_id == ring.person_id, versions.c.version == number)).scalar_one()
-    terms = Terms.parse(documents.load(ring.unseal(Place(ring.person_id, "terms_versions").at(number), body)))
-    ring.remembered["terms", number] = terms
-    return terms
+
+    def opened() -> Terms:
+        body = tx.execute(select(versions.c.body).where(versions.c.person_id == ring.person_id, versions.c.version == number)).scalar_one()
+        return Terms.parse(documents.load(ring.unseal(Place(ring.person_id, "terms_versions").at(number), body)))
+
+    # A version never changes.
+    return ring.remember(("terms", number), opened)

@@ -8,6 +8,7 @@ from flask import current_app, g
 from sqlalchemy import literal, select
 
 from broker import writer
+from broker.db import transaction
 from broker.events import api
 from broker.grants import queries as grant_queries
 from broker.oauth import queries as oauth_queries
@@ -21,7 +22,7 @@ def answers_before_commit() -> None:
 
     def commit(self: writer.Writer, group: list[Any]) -> None:
         self._connection = self._connection or self._engine.connect()
-        with self._connection.begin():
+        with transaction(self._connection):
             for waiting in group:
                 self._run_one(self._connection, waiting)
                 waiting.done.set()

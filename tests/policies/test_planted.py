@@ -141,7 +141,7 @@ def forget_what_is_sensitive(patch: Patch) -> None:
     """compiled: the fast path lets every item in, sensitive ones too."""
     from policies import compiled
 
-    changed(patch, compiled, "_item_test", lambda _test: lambda _part: lambda _category: True)
+    patch.setattr(compiled, "SENSITIVE_CATEGORIES", ())
 
 
 PLANTED = {
