@@ -223,7 +223,9 @@ def _met(carve: CarveOut, part: Slice) -> CarveOut | None:
     kinds = part.kinds if carve.kinds is None else part.kinds & carve.kinds
     shut = frozenset((*SENSITIVE_CLASSES, *SENSITIVE_CATEGORIES)) - part.sensitive
     both = part & Slice(kinds=kinds, sites=carve.sites or ANY, classes=carve.classes or ANY, categories=carve.categories or ANY, form=part.form)
-    tops = frozenset(path for path in both.categories if path.partition("/")[0] not in shut)
+    # A deny of fields speaks by all items of an event, also by those that the slice leaves out.
+    categories = both.categories if carve.fields is None else carve.categories or ANY
+    tops = categories if carve.fields is not None else frozenset(path for path in categories if path.partition("/")[0] not in shut)
     if not (kinds and both.sites and both.classes - shut and tops):
         return None
     fields = None
