@@ -34,7 +34,7 @@ TEMPLATES: Mapping[str, str] = {
     "nobody": "Nobody may {verbs} {what}.",
     "some": "{who} may not {verbs} {what}.",
     "extension": "Your extension may not add {what}.",
-    "extension too": "Your extension may not add it either.",
+    "extension too": "Your extension may not add that either.",
     "read": "see",
     "contact": "write to you about",
     "ask": "ask you about",

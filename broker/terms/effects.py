@@ -27,7 +27,8 @@ OPENED: Final = 2000
 """The most events that are opened for one page; beyond that numbers say "at least"."""
 COUNTED: Final = 20
 """The most rules and parts of grants for which rows are counted on one page."""
-WHOLE: Final = Slice(kinds=frozenset(KINDS), sensitive=frozenset(SENSITIVE), fields={name: about.levels[-1] for name, about in FIELDS.items()})
+NEEDED: Final = frozenset({"site", "url", "product", "category"})
+"""Fields without which others hide themselves (F2), or by which a lost item shows."""
 
 
 class Count:
@@ -139,7 +140,9 @@ def _count_of_rule(rule: Rule | Deny, now: dt.datetime) -> Count:
         part = replace(part, sites=ANY) if SELF in part.sites else part
         return Count(None, part.at(now))
     carve = rule.carve_out
-    return Count(WHOLE, None if carve is None else replace(WHOLE, except_=frozenset({carve})))
+    touched = NEEDED if carve is None or carve.fields is None else NEEDED | carve.fields
+    whole = Slice(kinds=frozenset(KINDS), sensitive=frozenset(SENSITIVE), fields={name: FIELDS[name].levels[-1] for name in touched})
+    return Count(whole, None if carve is None else replace(whole, except_=frozenset({carve})))
 
 
 def _on_grant(tx: Connection, ring: Keyring, grant: grants.Grant, old: Terms, new: Terms, now: dt.datetime) -> OnGrant:

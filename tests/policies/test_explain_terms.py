@@ -30,7 +30,7 @@ def test_the_default_terms_in_words() -> None:
     assert said[2].endswith("They must tell you of a leak within 3 days. A grant by this rule ends 180 days after your yes.")
     assert said[3:] == [
         "Nobody may see anything, if it is to sell your data to others, sell what they learn from your data or advertise.",
-        "Nobody may see the page title or search words of anything. Your extension may not add it either.",
+        "Nobody may see the page title or search words of anything. Your extension may not add that either.",
     ]
 
 
@@ -62,12 +62,12 @@ def test_every_way_of_asking_has_a_sentence() -> None:
         ({"vendors": ["known"], "actions": ["read"]}, "Vendors you bought from may not see anything."),
         ({"vendors": ["class:bookshop", "member:guild"], "kinds": ["cart"]}, "Vendors of the kind “bookshop” or members of “guild” may not see what you put in or took out of a cart."),
         ({"actions": ["read"], "kinds": ["search", "cart"]}, "Nobody may see what you searched for or what you put in or took out of a cart."),
-        ({"kinds": ["search"]}, "Nobody may see what you searched for. Your extension may not add it either."),
+        ({"kinds": ["search"]}, "Nobody may see what you searched for. Your extension may not add that either."),
         ({"actions": ["write"], "classes": ["work"]}, "Your extension may not add anything on work sites."),
         ({"actions": ["contact", "ask"], "categories": ["books", "toys"]}, "Nobody may write to you about or ask you about anything, where it is about books or toys."),
         ({"actions": ["read"], "fields": ["price"], "sites": ["=www.shop.example"]}, "Nobody may see the price of anything on www.shop.example."),
         ({"purposes": ["dpv:DirectMarketing"]}, "Nobody may see anything, if it is to tell you about their products."),
-        ({}, "Nobody may see anything. Your extension may not add it either."),
+        ({}, "Nobody may see anything. Your extension may not add that either."),
     ],
 )
 def test_a_deny_in_words(members: dict[str, Any], sentence: str) -> None:
@@ -109,8 +109,8 @@ def test_what_changed_is_said_once_for_each_rule() -> None:
     assert changes(DEFAULT_TERMS, other) == [
         f"The agreement your rules stand on was SD-BASE and is SD-BASE-A. {roster_sentence('SD-BASE-A')}",
         "Who may ask: Nobody may ask you. Every request is refused without being shown to you.",
-        "Changed: “no-words”. Nobody may see the search words of anything. Your extension may not add it either.",
-        "New: “new”. Nobody may see what you searched for. Your extension may not add it either.",
+        "Changed: “no-words”. Nobody may see the search words of anything. Your extension may not add that either.",
+        "New: “new”. Nobody may see what you searched for. Your extension may not add that either.",
         "Gone: “Any shop, to recommend products”. Any vendor may see what you bought, on any site.",
         "Gone: “no-ads”. Nobody may see anything, if it is to sell your data to others, sell what they learn from your data or advertise.",
     ]
@@ -140,6 +140,28 @@ def test_what_comes_and_goes_at_once_is_said_each_way() -> None:
     old, new = deny(fields=["price"]), deny(sites=["clinic.example"])
     assert effects([old], [new], clause, "x") == ["Sites: x may no longer see anything on clinic.example.", "What is shown of each: x may again see the price of what you bought."]
     assert effects([old], [old], clause, "x") == []
+
+
+@pytest.mark.parametrize(
+    ("member", "entries"),
+    [("sites", ["clinic.example"]), ("classes", ["news", "health"]), ("categories", ["toys"]), ("kinds", ["search"]), ("fields", ["brand"]), ("purposes", ["dpv:PublicBenefit"])],
+)
+def test_what_takes_nothing_is_not_said(member: str, entries: list[str]) -> None:
+    """One clause about crime books of one shop: a deny beside it is silent, one within it is not."""
+    form = {**DEFAULT_TERMS.to_json()["allow"][0], "base": "SD-BASE", "sites": ["shop.example"], "classes": ["shop"], "categories": ["books/crime"]}
+    clause = Clause.parse({name: value for name, value in form.items() if name not in {"vendors", "label"}})
+    within = {"sites": ["=www.shop.example"], "classes": ["shop"], "categories": ["books"], "kinds": ["purchase"], "fields": ["price"], "purposes": ["dpv:Personalisation"]}
+    assert lines(clause, deny(**{member: entries})) == []
+    assert len(lines(clause, deny(**{member: within[member]}))) == 1
+
+
+def test_one_purpose_of_two_is_lost() -> None:
+    form = {**DEFAULT_TERMS.to_json()["allow"][0], "base": "SD-BASE", "purposes": ["dpv:ProvideProductRecommendations", "dpv:CustomerCare"]}
+    clause = Clause.parse({name: value for name, value in form.items() if name not in {"vendors", "label"}})
+    care, both = deny(purposes=["dpv:CustomerManagement"]), deny(purposes=["dpv:CustomerManagement", "dpv:Personalisation"])
+    assert lines(clause, care) == ["Purposes: books.example may no longer use it to help you as a customer."]
+    assert effects([care], [], clause, "x") == ["Purposes: x may again use it to help you as a customer."]
+    assert lines(clause, both) == ["Everything: books.example may see nothing more of this."]
 
 
 def test_the_extension_adds_and_does_not_see() -> None:

@@ -60,7 +60,7 @@ def numbers(text: str) -> dict[str, int]:
     said = " ".join(re.sub(r"<[^>]+>", "", text.split('id="grants"')[1]).split())
     found = {}
     for name, pattern in {
-        "before": r"Now they can see (?:at least )?([\d,]+)", "after": r"then (?:at least )?([\d,]+)", "hidden": r"([\d,]+) rows? (?:is|are) hidden",
+        "before": r"They can see (?:at least )?([\d,]+) rows? now", "after": r"and (?:at least )?([\d,]+) rows? then", "hidden": r"([\d,]+) rows? (?:is|are) hidden",
         "shown": r"([\d,]+) rows? comes? back", "less": r"Of ([\d,]+) rows? they see less", "more": r"Of ([\d,]+) rows? they see more",
     }.items():  # fmt: skip
         match = re.search(pattern, said)
@@ -232,7 +232,7 @@ def test_a_grant_is_exact_where_the_bound_lies_before_its_window(life: Browser, 
     monkeypatch.setattr(effects, "OPENED", 10)
     monkeypatch.setattr(effects, "_count_of_rule", lambda *_: None)
     text = re.sub(r"<[^>]+>", "", desk.look("/terms/deny", {"kinds": ["purchase"]}).text.split('id="grants"')[1])
-    assert "Now they can see 10 rows" in " ".join(text.split())
+    assert "They can see 10 rows now" in " ".join(text.split())
 
 
 def test_a_long_history_is_looked_at_in_good_time(life: Browser, desk: Any, bookshop: Shop, clock: Clock) -> None:

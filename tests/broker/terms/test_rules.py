@@ -23,7 +23,7 @@ def test_it_begins_with_the_careful_terms(alice: Browser) -> None:
     text = alice.get("/terms").text
     for said in (
         "These are the careful terms everyone starts with.", "Any vendor may ask you.", "Any vendor may see what you bought, on any site.",
-        "Nobody may see the page title or search words of anything. Your extension may not add it either.", "You have blocked nobody.", "SD-BASE",
+        "Nobody may see the page title or search words of anything. Your extension may not add that either.", "You have blocked nobody.", "SD-BASE",
     ):  # fmt: skip
         assert said in text, said
     assert "Undo" not in text
@@ -257,3 +257,10 @@ def test_a_stranger_sees_nothing_of_it(desk: Any, bob: Browser) -> None:
     assert bob.get("/terms/versions/1").status_code == 404
     assert bob.get("/terms/rules/needle").status_code == 404
     assert desk.person.get("/terms/versions/1").status_code == 200
+
+
+def test_pages_stay_small(desk: Any) -> None:
+    """interface.md 14.6: at most 60 kB a page, also with everything ticked."""
+    desk.save("/terms/allow", BOOKS)
+    for path in ("/terms", "/terms/general", "/terms/allow", "/terms/deny", "/terms/rules/Bookshops", "/terms/versions", "/terms/versions/1"):
+        assert len(desk.person.get(path).data) <= 60_000, path
