@@ -10,7 +10,6 @@ from policies.duties import Duties
 from policies.negotiate import Narrowing
 from policies.purposes import PURPOSES
 from policies.slices import ANY, SELF, Slice
-from policies.terms import Deny, Rule, Terms
 from policies.times import read_duration, write_instant
 from policies.vocabulary import FIELDS, GROUPS, KINDS, REGIONS, SENSITIVE, SENSITIVE_CLASSES
 
@@ -310,32 +309,3 @@ def _plain(text: str) -> str:
 def reason(slug: str, detail: str = "") -> str:
     """Say why an attempt was refused; `detail` is what the ledger knows besides, in our words."""
     return f"{REASONS[slug]} {detail}".rstrip()
-
-
-def terms_sentences(terms: Terms) -> list[str]:
-    """Say what the terms allow, rule by rule, and then what they forbid."""
-    return [*(_allow(rule) for rule in terms.allow), *(_deny(deny) for deny in terms.deny)]
-
-
-def _vendors(vendors: Iterable[str]) -> str:
-    labels = {"*": "any vendor", "known": "vendors you have bought from or marked", "prior-agreement": "vendors you had an agreement with"}
-    return _join((labels.get(name, name.removeprefix("class:").removeprefix("https://")) for name in sorted(vendors)), "or")
-
-
-def _allow(rule: Rule) -> str:
-    name = _vendors(rule.vendors)
-    return f"{_quote(rule.label)}: {' '.join(clause_sentences(rule.clause, name))}" if rule.label else " ".join(clause_sentences(rule.clause, name))
-
-
-def _deny(deny: Deny) -> str:
-    verbs = {"read": "see", "write": "add", "contact": "write to you about", "ask": "ask about"}
-    who = "Nobody" if deny.vendors is None else f"No {_vendors(deny.vendors)}"
-    verb = "see or use" if deny.actions is None else _join((verbs[action] for action in sorted(deny.actions)), "or")
-    fields = _join((FIELDS[name].noun for name in FIELDS if name in (deny.fields or ())), "or")
-    kinds = _join((about.label for kind, about in KINDS.items() if kind in (deny.kinds or ())), "or")
-    what = f"the {fields} of {kinds or 'anything'}" if fields else kinds or "anything"
-    sites = f" on {_join((_site(site) for site in sorted(deny.sites)), 'or')}" if deny.sites else ""
-    classes = f" on {_join(sorted(deny.classes), 'or')} sites" if deny.classes else ""
-    topics = f", if it is about {_join(sorted(deny.categories), 'or')}" if deny.categories else ""
-    why = f" to {_join((about.label for name, about in PURPOSES.items() if name in (deny.purposes or ())), 'or')}" if deny.purposes else ""
-    return f"{who} may {verb} {what}{sites}{classes}{topics}{why}."

@@ -123,6 +123,11 @@ class Deny:
             parts["kinds"] = self.kinds | {kind for kind, sources in DERIVED_FROM.items() if sources & self.kinds}
         return CarveOut(**parts)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it takes everything from those it speaks of: any action, purpose and event."""
+        return self.actions is None and self.purposes is None and self.is_of_any_event
+
     @classmethod
     def parse(cls, value: object, pointer: str = "") -> "Deny":
         """Read a deny. Raises `Malformed`."""
@@ -183,6 +188,20 @@ class Terms:
             "AgentAllowsRequestsOnlyPriorAgreementParty": {"prior-agreement"},
         }
         return vendor.is_among(needed.get(self.requests, set()))
+
+    def blocks(self, vendor: VendorFacts) -> bool:
+        """Say whether a deny takes everything from this vendor, so that its requests are not even shown."""
+        return any(deny.is_whole and (deny.vendors is None or vendor.is_among(deny.vendors)) for deny in self.deny)
+
+    @property
+    def rules(self) -> "dict[str, Rule | Deny]":
+        """Every rule by its id, those that allow first."""
+        return {**{rule.id: rule for rule in self.allow}, **{deny.id: deny for deny in self.deny}}
+
+    @property
+    def blocked(self) -> list[str]:
+        """The ids of vendors that are blocked by name, sorted."""
+        return sorted({name for deny in self.deny if deny.is_whole for name in deny.vendors or () if "://" in name})
 
 
 DEFAULT_TERMS = Terms.parse(

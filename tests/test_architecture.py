@@ -45,7 +45,7 @@ LEAVES = {
         "files",
     },
 }
-UPPER = {"schemas", "api", "pages", "endpoints", "metadata", "server", "consent", "choices", "cli"}
+UPPER = {"schemas", "api", "pages", "endpoints", "metadata", "server", "consent", "choices", "cli", "forms", "changes", "effects"}
 GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal"}
 GROUND = {"config", "errors", "db", "writer", "opening", "migrations", "limits", "rows", "words"}
 # They put the whole together.

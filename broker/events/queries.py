@@ -197,6 +197,12 @@ def preview(tx: Connection, ring: Keyring, *, within: Slice) -> Preview:
     return Preview(_newest(found), len(found), at_least=True)
 
 
+def newest(tx: Connection, ring: Keyring, *, within: Slice) -> Iterator[Event]:
+    """The person's own events that SQL cannot rule out for `within`, whole and newest first by day; each is opened when it is asked for."""
+    opened = Opener(ring)
+    return (opened(*row) for row in _candidates(tx, ring, within, *_days(within), newest=True))
+
+
 def _newest(rows: list[Event]) -> list[Event]:
     return sorted(rows, key=lambda row: row.get("time", ""), reverse=True)[:PREVIEW_ROWS]
 

@@ -100,6 +100,11 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
     return made
 
 
+def is_heard(consent: Consent) -> bool:
+    """Whether the person takes requests from this vendor at all; others' are refused before they are shown."""
+    return consent.own or (consent.terms.hears(consent.facts) and not consent.terms.blocks(consent.facts))
+
+
 def _refuse_hollow(consent: Consent, now: dt.datetime) -> None:
     """A ticked part through which nothing could ever be seen is a mistake, not a grant."""
     for choice in consent.given:
