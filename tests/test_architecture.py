@@ -49,7 +49,7 @@ UPPER = {"schemas", "api", "pages", "endpoints", "metadata", "server", "consent"
 GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal"}
 GROUND = {"config", "errors", "db", "writer", "opening", "migrations", "limits", "rows", "words"}
 # They put the whole together.
-TOP = {"__init__", "__main__", "serving", "demo", "synthetic"}
+TOP = {"__init__", "__main__", "serving", "demo", "synthetic", "refresh"}
 # Tables that belong to nobody in the household.
 NOBODYS = {"vendors", "clients", "sign_up_links", "pushed_requests", "used_ids", "slots", "epochs", "host_keys"}
 FILE, FUNCTION, MOST_FUNCTIONS = 400, 50, 30
