@@ -25,11 +25,12 @@ from broker.oauth.pages import pages as oauth_pages
 from broker.oauth.server import Server
 from broker.opening import open_broker
 from broker.people.pages import pages as people_pages
+from broker.terms.pages import pages as terms_pages
 from broker.vendors.actions import seed_extension
 
 CAPABILITIES = (
-    home_pages, people_pages, oauth, oauth_pages, metadata.metadata, grants_pages, events_api, answers_api, events_pages, imports_pages, ledger_pages,
-    documentation.documentation, health.health,
+    home_pages, people_pages, oauth, oauth_pages, metadata.metadata, terms_pages, grants_pages, events_api, answers_api, events_pages, imports_pages,
+    ledger_pages, documentation.documentation, health.health,
 )  # fmt: skip
 
 

@@ -131,16 +131,35 @@ def terms() -> None:
 @with_broker
 def terms_set(broker: "Broker", file: Any, name: str | None) -> None:
     """Put the terms in FILE (JSON) in force. Running grants can only shrink by this, at once."""
-    from broker.terms import actions  # noqa: PLC0415 - see opened
+    from broker.errors import Unprocessable  # noqa: PLC0415 - see opened
+    from broker.terms import actions, schemas  # noqa: PLC0415 - see opened
     from policies.documents import Malformed, load  # noqa: PLC0415 - see opened
 
     try:
-        document = load(file.read())
-    except Malformed as malformed:
-        fail(f"This is not the JSON we take: {malformed.errors[0]['detail']}", 2)
+        document = schemas.read(load(file.read())).to_json()
+    except (Malformed, Unprocessable) as malformed:
+        for each in malformed.errors:
+            click.echo(f"{each['pointer'] or '/'}: {each['detail']}", err=True)
+        fail("These terms cannot be used, so nothing was changed.", 2)
     else:
         number = actions.set_terms(broker, person_named(broker, name), document, {"role": "operator"})
         click.echo(f"Version {number} of your terms is in force.")
+
+
+@terms.command("show")
+@click.option("--person", "name", help="Whose terms; not needed where one person lives here.")
+@click.option("--version", "number", type=click.IntRange(0, 999_999_999), help="An earlier version; 0 are the terms everyone starts with.")
+@click.option("--words", is_flag=True, help="As sentences, not as JSON.")
+@with_broker
+def terms_show(broker: "Broker", name: str | None, number: int | None, words: bool) -> None:  # noqa: FBT001 - a click option
+    """Print the terms in force, as JSON that `broker terms set` takes."""
+    from broker.terms import queries  # noqa: PLC0415 - see opened
+    from policies.explain_terms import terms_sentences  # noqa: PLC0415 - see opened
+
+    ring = broker.keyring(person_named(broker, name))
+    with broker.reading() as tx:
+        found = queries.current(tx, ring) if number is None else queries.at(tx, ring, number)
+    click.echo("\n".join(terms_sentences(found)) if words else json.dumps(found.to_json(), indent=2, ensure_ascii=False))
 
 
 @main.command()

@@ -5,6 +5,7 @@ import datetime as dt
 import os
 import sqlite3
 import threading
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +20,12 @@ from sqlalchemy.types import TypeDecorator
 
 __all__ = [
     "CLUSTERED", "DATA", "KEYS", "AnyRow", "DatabaseFailed", "Moment", "PragmaRefused", "Prepared", "Store",
-    "metadata", "open_engine", "set_pragmas", "upsert", "utcnow",
+    "metadata", "open_engine", "set_pragmas", "transaction", "upsert", "utcnow",
 ]  # fmt: skip
+
+# How a transaction opens: a writer takes its lock at once, so that it cannot find later that it has to wait.
+READ: Final = "BEGIN"
+WRITE: Final = "BEGIN IMMEDIATE"
 
 # What a statement fails with, run by SQLAlchemy or on the driver itself.
 DatabaseFailed: Final = (DBAPIError, sqlite3.Error)
@@ -68,13 +73,19 @@ def utcnow() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
+def _row_of(columns: Sequence[Any]) -> Any:
+    names: Any = tuple(column.key for column in columns)
+    return namedtuple("Row", names)  # noqa: PYI024 - its fields are the statement's
+
+
 class Prepared:
     """A statement compiled once and run on the driver itself, for the few on the way of every read and upload.
 
-    Running it through Core costs some five times what SQLite needs for it. Its rows are plain tuples as the driver gives them: days are text.
+    Running it through Core costs some five times what SQLite needs for it. The rows of `run` are plain tuples as the driver gives them: days are
+    text. `first` gives one row with its columns' own types, by name.
     """
 
-    __slots__ = ("_binds", "_fixed", "_sql")
+    __slots__ = ("_binds", "_fixed", "_results", "_row", "_sql")
 
     def __init__(self, statement: Select[Any] | Insert | Update, columns: Sequence[str] | None = None) -> None:
         """`columns` are those an insert fills, where it does not fill all."""
@@ -91,6 +102,10 @@ class Prepared:
 
         self._binds: list[tuple[str, Callable[[Any], Any] | None]] = [(name, processor(name)) for name in whole.positiontup]
         self._fixed = {name: whole.parameters[name] for name in whole.positiontup if name not in compiled.binds or not compiled.binds[name].required}
+        named = list(statement.selected_columns) if isinstance(statement, Select) else []
+        self._row: Any = _row_of(named)
+        results = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in named]
+        self._results = [(place, process) for place, process in enumerate(results) if process is not None]
 
     def _values(self, given: Mapping[str, Any]) -> list[Any]:
         whole = {**self._fixed, **given} if self._fixed else given
@@ -101,6 +116,16 @@ class Prepared:
         driver: Any = tx.connection.driver_connection
         cursor: sqlite3.Cursor = driver.execute(self._sql, self._values(given))
         return cursor
+
+    def first(self, tx: Connection, given: Mapping[str, Any]) -> Any:
+        """The first row of a select, its values as Core would give them; None where there is none."""
+        found = self.run(tx, given).fetchone()
+        if found is None:
+            return None
+        values = list(found)
+        for place, process in self._results:
+            values[place] = process(values[place])
+        return self._row._make(values)
 
     def run_many(self, tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run it once for each row."""
@@ -119,8 +144,8 @@ def set_pragmas(connection: DBAPIConnection, pragmas: dict[str, Any]) -> None:
     cursor.close()
 
 
-def open_engine(path: Path, pragmas: dict[str, Any], begin: str) -> Engine:
-    """An engine on one SQLite file (made with mode 0600) whose transactions open with `begin`."""
+def open_engine(path: Path, pragmas: dict[str, Any]) -> Engine:
+    """An engine on one SQLite file (made with mode 0600). Its transactions are those of `transaction`, and no other."""
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, hide_parameters=True, connect_args={"check_same_thread": False})
@@ -131,11 +156,24 @@ def open_engine(path: Path, pragmas: dict[str, Any], begin: str) -> Engine:
         connection.isolation_level = None
         set_pragmas(connection, pragmas)
 
-    @event.listens_for(engine, "begin")
-    def _began(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
     return engine
+
+
+@contextlib.contextmanager
+def transaction(connection: Connection, begin: str = WRITE) -> Iterator[Connection]:
+    """One transaction, durable when the block ends, undone if it raises.
+
+    On the driver: SQLAlchemy's own begin and commit cost as much as the look-up of a token. What it calls a transaction means nothing here.
+    """
+    driver: Any = connection.connection.driver_connection
+    driver.execute(begin)
+    try:
+        yield connection
+        driver.execute("COMMIT")
+    finally:
+        # Some failures have ended it already.
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
 
 
 class Store:
@@ -143,8 +181,7 @@ class Store:
 
     def __init__(self, path: Path, pragmas: dict[str, Any]) -> None:
         self.path = path
-        self.readers = open_engine(path, pragmas, "BEGIN")
-        self.writers = open_engine(path, pragmas, "BEGIN IMMEDIATE")
+        self.engine = open_engine(path, pragmas)
         self._held = threading.local()
         self._all: list[Connection] = []
         self._lock = threading.Lock()
@@ -154,17 +191,17 @@ class Store:
         """A transaction that sees what is durable now; the connection is held per thread, the transaction never is."""
         connection: Connection | None = getattr(self._held, "connection", None)
         if connection is None or connection.invalidated:
-            connection = self.readers.connect()
+            connection = self.engine.connect()
             self._held.connection = connection
             with self._lock:
                 self._all.append(connection)
-        with connection.begin():
+        with transaction(connection, READ):
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A write transaction of one's own, durable when the block ends; for the rare writes to keys.db and heads.db."""
-        with self.writers.connect() as connection, connection.begin():
+        with self.engine.connect() as connection, transaction(connection):
             yield connection
 
     def close(self) -> None:
@@ -174,5 +211,4 @@ class Store:
                 connection.close()
             self._all.clear()
         self._held = threading.local()
-        self.readers.dispose()
-        self.writers.dispose()
+        self.engine.dispose()

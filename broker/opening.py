@@ -69,7 +69,7 @@ def open_broker(settings: Settings, now: Callable[[], dt.datetime] = utcnow) -> 
     for name, store in (("keys", keys), ("heads", heads), ("data", data)):
         migrations.upgrade(name, store)
     vault = Vault(keys, settings.key_file)
-    return Broker(settings, data, keys, heads, vault, Writer(data.writers), Limits(settings), now)
+    return Broker(settings, data, keys, heads, vault, Writer(data.engine), Limits(settings), now)
 
 
 @contextmanager

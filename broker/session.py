@@ -7,8 +7,10 @@ from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
 from flask import Flask, Response, g, redirect, request, url_for
+from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import CSRFError
+from itsdangerous import URLSafeTimedSerializer
 from werkzeug.wrappers import Response as BaseResponse
 
 from broker import current, errors, problems
@@ -150,6 +152,17 @@ def _check_request() -> Response | BaseResponse | None:
     return None
 
 
+class _Forms(SecureCookieSessionInterface):
+    """The cookie of CSRF tokens. Its serializer is made once, not for each call of a client that has no cookie."""
+
+    def __init__(self, app: Flask) -> None:
+        self._serializer = super().get_signing_serializer(app)
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:  # noqa: ARG002 - Flask's signature
+        """The serializer that was made at start-up."""
+        return self._serializer
+
+
 def setup(app: Flask, broker: Broker) -> None:
     """Check host, session and origin before every request, and the CSRF token of every form."""
     app.config.update(
@@ -161,6 +174,7 @@ def setup(app: Flask, broker: Broker) -> None:
         WTF_CSRF_TIME_LIMIT=None,
         WTF_CSRF_CHECK_DEFAULT=True,
     )
+    app.session_interface = _Forms(app)
     app.before_request(_check_request)
     csrf.init_app(app)
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 
 from broker import errors
-from broker.db import DatabaseFailed
+from broker.db import DatabaseFailed, transaction
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class Writer:
         began = False
         try:
             connection = self._connection = self._connection or self._engine.connect()
-            with connection.begin():
+            with transaction(connection):
                 began = True
                 for waiting in group:
                     self._run_one(connection, waiting)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from policies.clauses import Clause
@@ -118,27 +119,28 @@ class Case:
     within: Slice
 
 
-def _within(clause: Clause | None, purpose: str | None, denies: tuple[Deny, ...], asked: Asked, now: datetime) -> Slice:
-    """Return the clause's slice, as filtered, at this time, less the standing denies (K1)."""
-    if clause is None:
-        return Slice()
-    part, filters = clause.slice, asked.filters
+@lru_cache(maxsize=1024)
+def _meant(part: Slice, purpose: str | None, denies: tuple[Deny, ...], filters: Filters, form: str, answers: frozenset[str]) -> Slice:
+    """Return a clause's slice, as filtered, less the standing denies (K1). Times are still as the clause says them.
+
+    It depends on these values alone, so what is remembered of it ends with a grant's version and with the terms.
+    """
     wanted = Slice(
         kinds=frozenset(KINDS) if filters.kinds is None else filters.kinds,
         sites=ANY if filters.sites is None else filters.sites,
         sensitive=part.sensitive,
         categories=ANY if filters.categories is None else filters.categories,
-        form=asked.form,
-        answers=asked.answers if asked.form == "answers" else part.answers,
+        form=form,
+        answers=answers if form == "answers" else part.answers,
         fields=part.fields,
         window=Window(after=filters.after, before=filters.before),
     )
-    return replace(part & wanted, except_=part.except_ | _carve_outs(purpose, denies, asked)).at(now)
+    return replace(part & wanted, except_=part.except_ | _carve_outs(purpose, denies, filters))
 
 
-def _carve_outs(purpose: str | None, denies: tuple[Deny, ...], asked: Asked) -> frozenset[CarveOut]:
+def _carve_outs(purpose: str | None, denies: tuple[Deny, ...], filters: Filters) -> frozenset[CarveOut]:
     carves = frozenset(carve for deny in denies if deny.hits(purpose) and (carve := deny.carve_out) is not None)
-    filtered = {"site": asked.filters.sites, "category": asked.filters.categories}
+    filtered = {"site": filters.sites, "category": filters.categories}
     # A row that hides its site must not match a filter by site: the filter would tell it.
     blind = {
         replace(carve, fields=None)
@@ -186,7 +188,7 @@ def purpose_is_covered(case: Case) -> bool:
 
 def no_standing_deny(case: Case) -> bool:
     """7: no standing deny, whatever the event, speaks of this vendor, action and purpose."""
-    return not any(deny.carve_out is None and deny.hits(case.purpose) for deny in case.denies)
+    return not any(deny.is_of_any_event and deny.hits(case.purpose) for deny in case.denies)
 
 
 def form_is_in_clause(case: Case) -> bool:
@@ -203,6 +205,8 @@ def filters_are_no_finer(case: Case) -> bool:
     if case.clause is None:
         return True
     fields, filters = case.clause.slice.fields, case.asked.filters
+    if filters.sites is None and filters.categories is None:
+        return True
     site = rank("site", fields.get("site", "hidden"))
     category = rank("category", fields.get("category", "hidden"))
     sites = (rank("site", "host" if name.startswith("=") else "domain") for name in (filters.sites or NONE) - ANY)
@@ -240,7 +244,8 @@ CHECKS: tuple[tuple[Callable[[Case], bool], str], ...] = (
 )
 """Section 8, row by row. All run; each that fails adds its reason."""
 
-CHECKS_OF_A_WRITE = frozenset({"other-client", "grant-ended", "not-yet", "grant-paused", "no-clause", "denied-by-terms"})
+_OF_A_WRITE = frozenset({"other-client", "grant-ended", "not-yet", "grant-paused", "no-clause", "denied-by-terms"})
+CHECKS_OF_A_WRITE = tuple((holds, reason) for holds, reason in CHECKS if reason in _OF_A_WRITE)
 """Rows 1-3, 5 and 7 (K3): nothing leaves by a write, so the others do not apply."""
 
 PROBLEMS: Mapping[str, str] = {
@@ -259,9 +264,10 @@ def decide(grant: Grant, standing_denies: Collection[Deny], asked: Asked, now: d
     denies = tuple(deny for deny in standing_denies if deny.speaks_of(facts, asked.action))
     clause = _clause(grant, asked, now)
     purpose = _purpose(clause, asked)
-    case = Case(grant, denies, asked, now, clause, purpose, _within(clause, purpose, denies, asked, now))
-    reads = asked.action != "write"
-    reasons = tuple(reason for holds, reason in CHECKS if (reads or reason in CHECKS_OF_A_WRITE) and not holds(case))
+    meant = _meant(clause.slice, purpose, denies, asked.filters, asked.form, asked.answers) if clause else Slice()
+    case = Case(grant, denies, asked, now, clause, purpose, meant.at(now))
+    checks = CHECKS_OF_A_WRITE if asked.action == "write" else CHECKS
+    reasons = tuple([reason for holds, reason in checks if not holds(case)])
     if reasons or clause is None:
         return Denied(reasons)
     return Permitted(clause.id, case.purpose, grant.version, case.within)

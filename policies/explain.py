@@ -10,7 +10,6 @@ from policies.duties import Duties
 from policies.negotiate import Narrowing
 from policies.purposes import PURPOSES
 from policies.slices import ANY, SELF, Slice
-from policies.terms import Deny, Rule, Terms
 from policies.times import read_duration, read_instant, write_instant
 from policies.vocabulary import ANSWERS, DIMENSIONS, FIELDS, GROUPS, KINDS, REGIONS, SENSITIVE, SENSITIVE_CLASSES
 
@@ -50,7 +49,7 @@ _ACTIONS = {"read": "to see events of yours", "contact": "to write to you", "ask
 _FIELDS = "fields."
 
 
-def _join(words: Iterable[str], last: str) -> str:
+def join(words: Iterable[str], last: str) -> str:
     """Return `a, b and c`, with the given last connection."""
     every = list(words)
     return f" {last} ".join([", ".join(every[:-1]), every[-1]] if len(every) > 1 else every)
@@ -101,17 +100,17 @@ def _view(part: Slice) -> str:
 
 
 def _answers(part: Slice) -> str:
-    return _join((ANSWERS[name] for name in sorted(part.answers)), "and")
+    return join((ANSWERS[name] for name in sorted(part.answers)), "and")
 
 
 def _scope(part: Slice, verb: str = "on") -> str:
     """Return which events: kinds, sites, classes, categories."""
-    kinds = _join((about.label for kind, about in KINDS.items() if kind in part.kinds), "and")
-    classes = "" if part.classes == ANY else f"{_join(sorted(part.classes), 'or')} "
-    sites = f"any {classes}site" if part.sites == ANY else _join((_site(site) for site in sorted(part.sites)), "and")
+    kinds = join((about.label for kind, about in KINDS.items() if kind in part.kinds), "and")
+    classes = "" if part.classes == ANY else f"{join(sorted(part.classes), 'or')} "
+    sites = f"any {classes}site" if part.sites == ANY else join((_site(site) for site in sorted(part.sites)), "and")
     if classes and part.sites != ANY:
         sites += f", if a {classes}site"
-    only = "" if part.categories == ANY else f", only {_join(sorted(part.categories), 'and')}"
+    only = "" if part.categories == ANY else f", only {join(sorted(part.categories), 'and')}"
     return f"{kinds}, {verb} {sites}{only}"
 
 
@@ -122,9 +121,9 @@ def _site(site: str) -> str:
 def _sensitive(part: Slice, nothing: str) -> list[str]:
     unlisted = [name for name in SENSITIVE_CLASSES if name not in part.sensitive]
     listed = [name for name in SENSITIVE if name in part.sensitive]
-    sentences = [f"{nothing} from {_join(unlisted, 'or')} sites, and no such products."] if unlisted else []
+    sentences = [f"{nothing} from {join(unlisted, 'or')} sites, and no such products."] if unlisted else []
     if listed:
-        sentences.append(f"This includes {_join(listed, 'and')}: sites, products and searches.")
+        sentences.append(f"This includes {join(listed, 'and')}: sites, products and searches.")
     return sentences
 
 
@@ -176,27 +175,27 @@ def _rate(clause: Clause) -> str:
 
 
 def _purposes(clause: Clause) -> str:
-    return _join((about.label for name, about in PURPOSES.items() if name in clause.purposes), "or")
+    return join((about.label for name, about in PURPOSES.items() if name in clause.purposes), "or")
 
 
 def _duties(duties: Duties) -> list[str]:
     uses = {"build a profile of you": duties.profiling, "track you": duties.tracking, "train AI with it": duties.ai_training}
     forbidden = [use for use, allowed in uses.items() if not allowed] + ["pass it on"] * (duties.onward == "none")
     permitted = [use for use, allowed in uses.items() if allowed]
-    sentences = [f"They must not {_join(forbidden, 'or')}."] if forbidden else []
-    sentences += [f"They may {_join(permitted, 'and')}."] if permitted else []
+    sentences = [f"They must not {join(forbidden, 'or')}."] if forbidden else []
+    sentences += [f"They may {join(permitted, 'and')}."] if permitted else []
     sentences += _onward(duties)
     sentences.append(f"They must delete each row within {_within(duties.retention)}, and all within {_within(duties.on_end)} of the end.")
-    keep = [] if "*" in duties.storage else [f"keep it in {_join((REGIONS.get(name, name) for name in sorted(duties.storage)), 'or')}"]
+    keep = [] if "*" in duties.storage else [f"keep it in {join((REGIONS.get(name, name) for name in sorted(duties.storage)), 'or')}"]
     copy = ["give you a copy when you ask"] if duties.portability else []
     leak = f"tell you of a leak within {_within(duties.breach_notice)}"
-    return [*sentences, f"They must {_join([*keep, *copy, leak], 'and')}."]
+    return [*sentences, f"They must {join([*keep, *copy, leak], 'and')}."]
 
 
 def _onward(duties: Duties) -> list[str]:
     if duties.onward == "none":
         return []
-    named = _join((_quote(name) for name in sorted(duties.processors)), "and") if duties.processors else "nobody yet named"
+    named = join((_quote(name) for name in sorted(duties.processors)), "and") if duties.processors else "nobody yet named"
     sentences = [f"They may pass it on to those who work for them: {named}."]
     if duties.onward == "anonymised":
         sentences.append("They may pass it on to others once nobody can tell that it is yours.")
@@ -204,11 +203,11 @@ def _onward(duties: Duties) -> list[str]:
 
 
 def _contact_sentence(clause: Clause, vendor_domain: str) -> str:
-    topics = "" if clause.slice.categories == ANY else f", only about {_join(sorted(clause.slice.categories), 'and')}"
+    topics = "" if clause.slice.categories == ANY else f", only about {join(sorted(clause.slice.categories), 'and')}"
     purposes = f", to {_purposes(clause)}"
     if clause.action == "ask":
         return f"{vendor_domain} may ask you questions here, at most {_times(clause.rate['questions'], 'time')} in 30 days{topics}{purposes}."
-    channels = _join(sorted(clause.channels), "and")
+    channels = join(sorted(clause.channels), "and")
     return f"{vendor_domain} may write to your {channels} here, at most {_times(clause.rate['messages'], 'time')} in 30 days{topics}{purposes}."
 
 
@@ -238,7 +237,7 @@ def grant_text(clauses: Sequence[Clause], vendor_domain: str, gives: Sequence[Ma
         sentences += clause_sentences(clause, vendor_domain)
         sentences += [] if together else [ending(clause.validity, "This part")]
     if gives:
-        sentences.append(f"In return they say: {_join((_quote(gift['text']) for gift in gives), 'and')}.")
+        sentences.append(f"In return they say: {join((_quote(gift['text']) for gift in gives), 'and')}.")
     sentences += [ending(clauses[0].validity)] if together else []
     return " ".join([*sentences, "You can end it at any time, at once."])
 
@@ -264,7 +263,7 @@ def _value(dim: str, value: Any) -> str:
         return ending(Validity.read(value, "", Validity()), "an end that").removeprefix("an end that ends ").removesuffix(".") if value else "no end"
     if isinstance(value, list):
         labels = {kind: about.label for kind, about in KINDS.items()} | {name: about.label for name, about in PURPOSES.items()} | ANSWERS
-        return _join((labels.get(entry, _quote(entry) if dim == "duties.processors" else "any" if entry == "*" else entry) for entry in value), "and") or "none"
+        return join((labels.get(entry, _quote(entry) if dim == "duties.processors" else "any" if entry == "*" else entry) for entry in value), "and") or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "nothing"}[value]
     return _plain(str(value))
@@ -289,7 +288,7 @@ def answers(found: Mapping[str, Any], money: Callable[[Mapping[str, Any]], str])
         number = found["frequency"]
         sentences.append("You bought nothing in this time." if number == "0" else f"You bought on {_times(number, 'day')} in this time.")
     if "monetary" in found:
-        bands = _join((money(band) for band in found["monetary"].values()), "and")
+        bands = join((money(band) for band in found["monetary"].values()), "and")
         sentences.append(f"On such a day you spent {bands} on average." if bands else "Nothing of what you spent.")
     if "recency" in found:
         weeks = found["recency"]
@@ -300,32 +299,3 @@ def answers(found: Mapping[str, Any], money: Callable[[Mapping[str, Any]], str])
 def reason(slug: str, detail: str = "") -> str:
     """Say why an attempt was refused; `detail` is what the ledger knows besides, in our words."""
     return f"{REASONS[slug]} {detail}".rstrip()
-
-
-def terms_sentences(terms: Terms) -> list[str]:
-    """Say what the terms allow, rule by rule, and then what they forbid."""
-    return [*(_allow(rule) for rule in terms.allow), *(_deny(deny) for deny in terms.deny)]
-
-
-def _vendors(vendors: Iterable[str]) -> str:
-    labels = {"*": "any vendor", "known": "vendors you have bought from or marked", "prior-agreement": "vendors you had an agreement with"}
-    return _join((labels.get(name, name.removeprefix("class:").removeprefix("https://")) for name in sorted(vendors)), "or")
-
-
-def _allow(rule: Rule) -> str:
-    name = _vendors(rule.vendors)
-    return f"{_quote(rule.label)}: {' '.join(clause_sentences(rule.clause, name))}" if rule.label else " ".join(clause_sentences(rule.clause, name))
-
-
-def _deny(deny: Deny) -> str:
-    verbs = {"read": "see", "write": "add", "contact": "write to you about", "ask": "ask about"}
-    who = "Nobody" if deny.vendors is None else f"No {_vendors(deny.vendors)}"
-    verb = "see or use" if deny.actions is None else _join((verbs[action] for action in sorted(deny.actions)), "or")
-    fields = _join((FIELDS[name].noun for name in FIELDS if name in (deny.fields or ())), "or")
-    kinds = _join((about.label for kind, about in KINDS.items() if kind in (deny.kinds or ())), "or")
-    what = f"the {fields} of {kinds or 'anything'}" if fields else kinds or "anything"
-    sites = f" on {_join((_site(site) for site in sorted(deny.sites)), 'or')}" if deny.sites else ""
-    classes = f" on {_join(sorted(deny.classes), 'or')} sites" if deny.classes else ""
-    topics = f", if it is about {_join(sorted(deny.categories), 'or')}" if deny.categories else ""
-    why = f" to {_join((about.label for name, about in PURPOSES.items() if name in (deny.purposes or ())), 'or')}" if deny.purposes else ""
-    return f"{who} may {verb} {what}{sites}{classes}{topics}{why}."

@@ -233,9 +233,7 @@ class _Causes:
         self._capped: dict[str, frozenset[str]] = {}
         self._denied: dict[str, str] = {}
         for deny in denies:
-            folded = fold(clause, deny)
-            if folded.action != "none":
-                self._denied = dict.fromkeys(self._changed(folded), deny.id) | self._denied
+            self._denied = dict.fromkeys(self._changed(fold(clause, deny)), deny.id) | self._denied
 
     def _changed(self, clause: Clause) -> frozenset[str]:
         """Return the dimensions in which a clause differs from the item."""

@@ -79,6 +79,14 @@ PURPOSES = _read_table()
 """DPV identifier -> Purpose. Nothing else can be asked; frozen from DPV 2.3."""
 
 
+def _ancestors(purpose: str) -> frozenset[str]:
+    parents = PURPOSES[purpose].parents
+    return frozenset(parents).union(*(_ancestors(parent) for parent in parents))
+
+
+_ANCESTORS = {purpose: _ancestors(purpose) for purpose in PURPOSES}
+
+
 def covered(purpose: str, allowed: Collection[str]) -> bool:
     """Say whether `allowed` admits a purpose (U1): itself, or *all* of its parents."""
     if purpose in allowed:
@@ -91,10 +99,7 @@ def covered(purpose: str, allowed: Collection[str]) -> bool:
 
 def hit(purpose: str, denied: Collection[str]) -> bool:
     """Say whether a deny of `denied` reaches a purpose (U1): itself, or *any* ancestor."""
-    if purpose in denied:
-        return True
-    known = PURPOSES.get(purpose)
-    return known is not None and any(hit(parent, denied) for parent in known.parents)
+    return purpose in denied or not _ANCESTORS.get(purpose, frozenset()).isdisjoint(denied)
 
 
 def without_covered(purposes: Iterable[str]) -> frozenset[str]:

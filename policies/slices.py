@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
-from typing import Any, Literal, Self
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from policies import documents
 from policies.documents import Members
@@ -27,6 +27,9 @@ from policies.vocabulary import (
     rank,
 )
 from policies.windows import ALWAYS, Window
+
+if TYPE_CHECKING:
+    from policies.compiled import Compiled
 
 Event = Mapping[str, Any]
 Alias = Callable[[str], str]
@@ -140,15 +143,17 @@ class Slice:
 
     def is_empty(self) -> bool:
         """Say whether nothing can be read through it, whatever the store holds."""
-        carved = [carve.kinds for carve in self.except_ if carve == CarveOut(kinds=carve.kinds)]
-        kinds = self.kinds.difference(*(part or self.kinds for part in carved))
+        kinds = self.kinds
+        for carve in self.except_:
+            if carve == CarveOut(kinds=carve.kinds):
+                kinds -= carve.kinds or kinds
         shown = self.fields if self.form == "rows" else self.answers
         return not (kinds and self.sites and self.classes and self.categories and shown) or self.window.is_empty()
 
     def at(self, now: datetime) -> "Slice":
         """Return the slice with its window made absolute at `now` (F3); that of answers moves once a UTC day (F9)."""
         moment = period_start(now, "day") if self.form == "answers" else now
-        return replace(self, window=self.window.at(moment, self._time_level()))
+        return _placed(self, self.window.at(moment, self._time_level()))
 
     def period(self) -> Literal["day", "month"]:
         """The unit by which rows are judged before the first one leaves (section 8)."""
@@ -250,7 +255,7 @@ class Slice:
             for carve in self.except_
         )
 
-    def compiled(self) -> Judge:
+    def compiled(self) -> "Compiled":
         """Return a fast function equal to `covers`, then `trim`; see `compiled.py`."""
         from policies.compiled import compile_slice  # noqa: PLC0415 - that module needs this one.
 
@@ -279,6 +284,12 @@ class Slice:
         if self.except_:
             form["except"] = sorted((carve.to_json() for carve in self.except_), key=documents.canonical)
         return form
+
+
+@lru_cache(maxsize=1024)
+def _placed(part: Slice, window: Window) -> Slice:
+    """One object for one meaning, so that what is compiled of it is found again at once."""
+    return replace(part, window=window)
 
 
 def _place(event: Event) -> tuple[str, str, str, str]:

@@ -101,9 +101,9 @@ class Deny:
         return self.purposes is None or (purpose is not None and hit(purpose, self.purposes))
 
     @property
-    def kinds_hit(self) -> frozenset[str] | None:
-        """Its kinds, with those that tell of them: a cart that was left tells of cart, checkout and missing purchase (E2)."""
-        return self.kinds and self.kinds | {kind for kind, sources in DERIVED_FROM.items() if sources & self.kinds}
+    def is_of_any_event(self) -> bool:
+        """Whether it does not depend on the event."""
+        return self.kinds is None and self.sites is None and self.classes is None and self.categories is None and self.fields is None
 
     @property
     def is_of_one_part(self) -> bool:
@@ -112,10 +112,21 @@ class Deny:
         return of_events and (self.kinds is None or self.fields is None)
 
     @property
+    def kinds_hit(self) -> frozenset[str] | None:
+        """Its kinds, with those that tell of them: a cart that was left tells of cart, checkout and missing purchase (E2)."""
+        return self.kinds and self.kinds | {kind for kind, sources in DERIVED_FROM.items() if sources & self.kinds}
+
+    @property
     def carve_out(self) -> CarveOut | None:
         """What it takes out of a slice, or None where it does not depend on the event."""
-        parts = {name: getattr(self, name) for name in CARVE_READERS} | {"kinds": self.kinds_hit}
-        return None if all(part is None for part in parts.values()) else CarveOut(**parts)
+        if self.is_of_any_event:
+            return None
+        return CarveOut(**{name: getattr(self, name) for name in CARVE_READERS} | {"kinds": self.kinds_hit})
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it takes everything from those it speaks of: any action, purpose and event."""
+        return self.actions is None and self.purposes is None and self.is_of_any_event
 
     @classmethod
     def parse(cls, value: object, pointer: str = "") -> "Deny":
@@ -177,6 +188,20 @@ class Terms:
             "AgentAllowsRequestsOnlyPriorAgreementParty": {"prior-agreement"},
         }
         return vendor.is_among(needed.get(self.requests, set()))
+
+    def blocks(self, vendor: VendorFacts) -> bool:
+        """Say whether a deny takes everything from this vendor, so that its requests are not even shown."""
+        return any(deny.is_whole and (deny.vendors is None or vendor.is_among(deny.vendors)) for deny in self.deny)
+
+    @property
+    def rules(self) -> "dict[str, Rule | Deny]":
+        """Every rule by its id, those that allow first."""
+        return {**{rule.id: rule for rule in self.allow}, **{deny.id: deny for deny in self.deny}}
+
+    @property
+    def blocked(self) -> list[str]:
+        """The ids of vendors that are blocked by name, sorted."""
+        return sorted({name for deny in self.deny if deny.is_whole for name in deny.vendors or () if "://" in name})
 
 
 DEFAULT_TERMS = Terms.parse(

@@ -60,11 +60,9 @@ def period_start(at: datetime, level: str) -> datetime:
     at = at.astimezone(UTC)
     if level == "exact":
         return at.replace(microsecond=at.microsecond // 1000 * 1000)
-    hour = at.replace(minute=0, second=0, microsecond=0)
     if level == "hour":
-        return hour
-    day = hour.replace(hour=0)
-    return day if level == "day" else day.replace(day=1)
+        return at.replace(minute=0, second=0, microsecond=0)
+    return at.replace(day=at.day if level == "day" else 1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def next_period(at: datetime, level: str) -> datetime:
@@ -72,7 +70,9 @@ def next_period(at: datetime, level: str) -> datetime:
     start = period_start(at, level)
     if start == at:
         return start
-    # No month is longer than 31 days, so its start plus 32 days lies in the next month.
-    step = {"exact": timedelta(milliseconds=1), "hour": timedelta(hours=1)}
-    step["day"] = timedelta(days=1)
-    return period_start(start + step.get(level, timedelta(days=32)), level)
+    return period_start(start + _LONGEST_PERIOD[level], level)
+
+
+# No month is longer than 31 days, so its start plus 32 days lies in the next month.
+_MONTH = timedelta(days=32)
+_LONGEST_PERIOD = {"exact": timedelta(milliseconds=1), "hour": timedelta(hours=1), "day": timedelta(days=1), "month": _MONTH, "hidden": _MONTH}

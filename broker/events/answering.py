@@ -16,7 +16,7 @@ ROWS_AT_ONCE: Final = 1000
 def answer(tx: Connection, ring: Keyring, *, within: Slice, today: dt.date) -> dict[str, Any]:
     """The answers of `within` as of a UTC day, from the same rows that a read would give, trimmed to what the answers need."""
     part = basis(within)
-    rows: list[queries.Event] = []
+    rows: list[dict[str, Any]] = []
     start = None
     while True:
         # The ids never leave; rows only need some order.

@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import hashlib
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -73,14 +74,13 @@ def read() -> Response:
         gate.deny(access, ("too-fast",), {})
         raise
     now = broker.now()
-    decision, clause, left = _decide(broker, access, query, now)
-    if isinstance(decision, Denied) or clause is None:
-        raise refused(access, query, decision if isinstance(decision, Denied) else Denied(("no-clause",)), now)
-    start = _opened_cursor(broker, access, query, decision, now)
     with broker.reading() as tx:
-        page = queries.read(
-            tx, access.ring, within=decision.slice, alias=access.ring.alias(access.grant_id, decision.clause), limit=min(query.limit, left), start=start
-        )
+        decision, clause, left = _decide(tx, access, query, now)
+        if isinstance(decision, Denied) or clause is None:
+            raise refused(access, query, decision if isinstance(decision, Denied) else Denied(("no-clause",)), now)
+        start = _opened_cursor(broker, access, query, decision, now)
+        alias = access.ring.alias(access.grant_id, decision.clause)
+        page = queries.read(tx, access.ring, within=decision.slice, alias=alias, limit=min(query.limit, left), start=start)
     after = _sealed_cursor(broker, access, query, decision, now, page.next) if page.next else None
     body = orjson.dumps({"items": page.rows, **({"next": after} if after else {})})
     _enter(broker, access, clause, decision, query, page, body, now)
@@ -90,14 +90,13 @@ def read() -> Response:
     return response
 
 
-def _decide(broker: Broker, access: Access, query: schemas.Query, now: dt.datetime) -> tuple[Permitted | Denied, Clause | None, int]:
+def _decide(tx: Connection, access: Access, query: schemas.Query, now: dt.datetime) -> tuple[Permitted | Denied, Clause | None, int]:
     """The decision, its clause, and how many rows that clause has left today."""
     named = [clause for clause in access.clauses if clause.action == "read" and (not access.limited_to or clause.id in access.limited_to)]
     clause = next((each for each in named if query.clause in {None, each.id}), None) if query.clause or len(named) == 1 else None
-    with broker.reading() as tx:
-        reads, rows = grant_queries.used_today(tx, access.person_id, access.grant_id, clause.id, now.date()) if clause else (0, 0)
-        denies = term_queries.at(tx, access.ring, access.terms_version).deny
-        grant = decided(tx, access, denies, now)
+    reads, rows = grant_queries.used_today(tx, access.person_id, access.grant_id, clause.id, now.date()) if clause else (0, 0)
+    denies = term_queries.at(tx, access.ring, access.terms_version).deny
+    grant = decided(tx, access, denies, now)
     # A clause the token is not limited to does not exist for it.
     asked = Asked(
         client=access.client_id, clause=clause.id if clause else query.clause or "?", action="read" if clause else "", purpose=query.purpose,
@@ -153,7 +152,7 @@ def _enter(
     about = {
         "version": access.version, "clause": decision.clause, "purpose": decision.purpose or "", "kinds": sorted(decision.slice.kinds),
         "fields": dict(decision.slice.fields), "from": page.first_day, "to": page.last_day, "asked": query.asked,
-        "slice": digest(orjson.dumps(decision.slice.to_json())), "count": number, "body": digest(body),
+        "slice": _slice_digest(decision.slice), "count": number, "body": digest(body),
     }  # fmt: skip
     entry = ledger.Entry("read", now, by=access.by, grant=access.grant, request=g.request_id, about=about, sent=tuple(page.event_ids))
     key = ledger.entry_key(access.ring, now)
@@ -168,12 +167,18 @@ def _enter(
     except ledger.GuardFailed:
         # The grant or its use moved on between decision and entry, so everything is decided again from the start.
         fresh = gate.look_up()
-        again, _, _ = _decide(broker, fresh, query, broker.now())
+        with broker.reading() as tx:
+            again, _, _ = _decide(tx, fresh, query, broker.now())
         if isinstance(again, Denied):
             raise refused(fresh, query, again, now) from None
         raise errors.Busy(retry_after=1) from None
     except (errors.Busy, errors.OutcomeUnknown) as failed:
         raise errors.LedgerUnavailable(retry_after=failed.retry_after or 1) from None
+
+
+@lru_cache(maxsize=1024)
+def _slice_digest(part: Slice) -> str:
+    return digest(orjson.dumps(part.to_json()))
 
 
 def digest(raw: bytes) -> str:

@@ -1,28 +1,24 @@
-"""Reading events. For a vendor only `read(..., within=slice)` exists: SQL narrows the candidates, the policy judges each one.
-
-The stored body is the event with its registrable domain, its site's class and the broker's time of receipt; `host` is its site.
-"""
+"""Reading events. For a vendor only `read(..., within=slice)` exists: SQL narrows the candidates, the policy judges each one."""
 
 import datetime as dt
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, not_, or_, select
 
 from broker.db import AnyRow, Prepared
+from broker.events import stored
 from broker.events.models import counts, events
-from broker.vault.envelope import HEADER_BYTES, Place
+from broker.events.stored import Event, Opener
 from broker.vault.keys import Keyring
-from policies.slices import CarveOut, Slice
+from policies.slices import CarveOut, Judge, Slice
 from policies.vocabulary import SENSITIVE_CLASSES
 
-Event = dict[str, Any]
 CANDIDATES: Final = 20_000
 SECONDS: Final = 1.0
 PREVIEW_CANDIDATES: Final = 2000
@@ -31,19 +27,12 @@ PAGE: Final = 50
 TAGS: Final = 500
 MONTH: Final = 7
 DAY: Final = 10
-TAG_BYTES: Final = 16
-_BEFORE_DAY, _BEFORE_TAG = DAY.to_bytes(4), TAG_BYTES.to_bytes(4)
-_DAY_AND_TAG: Final = len(_BEFORE_DAY) + DAY + len(_BEFORE_TAG) + TAG_BYTES
-STATEMENTS: Final = 200
 COLUMNS: Final = (events.c.kind, events.c.day, events.c.event_tag, events.c.body)
 _RANGE: Final = select(*COLUMNS).where(
     events.c.person_id == bindparam("person"), events.c.kind == bindparam("of_kind"), events.c.day.between(bindparam("first"), bindparam("last"))
 )
 FIRST_DAY: Final = dt.date(1995, 1, 1)
 LAST_DAY: Final = dt.date(9999, 12, 31)
-
-# A judge is made of a slice alone, so it can outlive neither a grant's version nor a standing deny.
-_compiled: Final = lru_cache(maxsize=1024)(Slice.compiled)
 
 Position = tuple[str, str, str]
 # Kind, day as text, event tag, sealed body.
@@ -61,38 +50,10 @@ class Page:
     last_day: str = ""
 
 
-@lru_cache(maxsize=STATEMENTS)
-def _around(person_id: bytes, kind: str) -> tuple[bytes, bytes]:
-    return Place(person_id, "events").around(kind, rest=_DAY_AND_TAG)
-
-
-def place(person_id: bytes, kind: str, day: dt.date, event_tag: bytes) -> bytes:
-    """Where an event's body is sealed."""
-    head, tail = _around(person_id, kind)
-    return head + _day_and_tag(day, event_tag) + tail
-
-
-def _day_and_tag(day: dt.date | str, event_tag: bytes) -> bytes:
-    """The same as `parts((day, event_tag))`."""
-    return _BEFORE_DAY + str(day).encode() + _BEFORE_TAG + event_tag
-
-
-class Opener:
-    """Opens event rows of one person; what rows of one kind under one key have in common is put together once."""
-
-    def __init__(self, ring: Keyring) -> None:
-        self._ring = ring
-        self._known: dict[tuple[str, bytes], Callable[[bytes, bytes], bytes]] = {}
-
-    def __call__(self, kind: str, day: dt.date | str, tag: bytes, body: bytes) -> Event:
-        """The event in a row of `COLUMNS`, with `host` set; the day as a date or as its text."""
-        common = (kind, body[:HEADER_BYTES])
-        unseal = self._known.get(common)
-        if unseal is None:
-            unseal = self._known[common] = self._ring.key_of(body).between(*_around(self._ring.person_id, kind))
-        event: Event = orjson.loads(unseal(_day_and_tag(day, tag), body))
-        event["host"] = event["site"]
-        return event
+@lru_cache(maxsize=1024)
+def _compiled(within: Slice) -> dict[str, tuple[Callable[[bytes], Event], Judge]]:
+    """Decoder and judge for each kind. Made of a slice alone, so they can outlive neither a grant's version nor a standing deny."""
+    return {kind: (stored.decoder(kind, each.members, each.item_members), each.judge) for kind, each in within.compiled().of_kind.items()}
 
 
 def _carved(out: CarveOut, kind: str, ring: Keyring) -> ColumnElement[bool] | None:
@@ -137,13 +98,8 @@ def conditions(within: Slice, kind: str, ring: Keyring) -> list[ColumnElement[bo
 def _statement(within: Slice, kind: str, ring: Keyring, *, newest: bool) -> Prepared:
     """The range of one kind under a slice's conditions; made once per slice, whatever its window, and kept with the keys it was made from."""
     asked = (kind, newest, within.sites, within.classes, within.sensitive, within.categories, within.except_)
-    known: Prepared | None = ring.remembered.get(asked)
-    if known is None:
-        if len(ring.remembered) > STATEMENTS:
-            ring.remembered.clear()
-        known = Prepared(_RANGE.where(*conditions(within, kind, ring)).order_by(events.c.day.desc() if newest else events.c.day))
-        ring.remembered[asked] = known
-    return known
+    order = events.c.day.desc() if newest else events.c.day
+    return ring.remember(asked, lambda: Prepared(_RANGE.where(*conditions(within, kind, ring)).order_by(order)))
 
 
 def _candidates(tx: Connection, ring: Keyring, within: Slice, first: dt.date, last: dt.date, *, newest: bool = False) -> Iterator[Candidate]:
@@ -160,37 +116,17 @@ def _days(within: Slice) -> tuple[dt.date, dt.date]:
     return (after.date() if after else FIRST_DAY), (before.date() if before else LAST_DAY)
 
 
-@dataclass(slots=True)
-class _Gathering:
-    """One page in the making: a period's rows are judged whole before the first of them leaves."""
+# A row that the policy lets out: its position, the row, the event's own id, its day.
+_Found = tuple[Position, Event, str, str]
 
-    limit: int
-    start: Position | None
-    rows: list[Event] = field(default_factory=list)
-    event_ids: list[str] = field(default_factory=list)
-    days: set[str] = field(default_factory=set)
-    period: list[tuple[str, str, Event, str, str]] = field(default_factory=list)
-    last: Position | None = None
 
-    def close_period(self, name: str) -> bool:
-        """Take the period's rows in the order of (time as the vendor sees it, row id); True once the page is full."""
-        self.period.sort(key=lambda each: each[:2])
-        for seen_time, row_id, row, event_id, day in self.period:
-            position = (name, seen_time, row_id)
-            if self.start is not None and position <= self.start:
-                continue
-            if len(self.rows) == self.limit:
-                return True
-            self.rows.append(row)
-            self.event_ids.append(event_id)
-            self.days.add(day)
-            self.last = position
-        self.period.clear()
-        return False
-
-    def page(self, position: Position | None) -> Page:
-        """What was gathered, to be continued at `position`."""
-        return Page(self.rows, self.event_ids, position, min(self.days, default=""), max(self.days, default=""))
+def _page(found: list[_Found], limit: int, rest: Position | None) -> Page:
+    """The first `limit` rows in order, to be continued after them, or at `rest` where all fit."""
+    found.sort(key=itemgetter(0))
+    shown = found[:limit]
+    days = {each[3] for each in shown}
+    after = shown[-1][0] if len(found) > limit else rest
+    return Page([each[1] for each in shown], [each[2] for each in shown], after, min(days, default=""), max(days, default=""))
 
 
 def read(
@@ -207,28 +143,31 @@ def read(
 
     `within` has an absolute window (`Slice.at`). Work stops after 20,000 candidates or one second, between periods only.
     """
-    judge, opened, width = _compiled(within), Opener(ring), MONTH if within.period() == "month" else DAY
+    compiled, plain, width = _compiled(within), Opener(ring).plain, MONTH if within.period() == "month" else DAY
     first, last = _days(within)
     if start is not None:
         first = max(first, dt.date.fromisoformat((start[0] + "-01")[:DAY]))
-    gathering, current, seen, began = _Gathering(limit, start), "", 0, clock()
-    last_day, keep = "", gathering.period.append
+    found: list[_Found] = []
+    period, last_day, seen, began = "", "", 0, clock()
     for kind, day, tag, body in _candidates(tx, ring, within, first, last):
         seen += 1
         if day != last_day:
             last_day = day
-            if day[:width] != current:
-                if gathering.close_period(current):
-                    return gathering.page(gathering.last)
+            if day[:width] != period:
+                # A period's rows are judged whole before the first of them leaves.
+                if len(found) > limit:
+                    break
                 if seen > CANDIDATES or clock() - began > SECONDS:
-                    return gathering.page((current, "~", "~"))
-                current = day[:width]
-        event = opened(kind, day, tag, body)
-        trimmed = judge(event, alias)
-        if trimmed is not None:
-            keep((trimmed.get("time", ""), trimmed["id"], trimmed, event["id"], day))
-    full = gathering.close_period(current)
-    return gathering.page(gathering.last if full else None)
+                    return _page(found, limit, (period, "~", "~"))
+                period = day[:width]
+        decode, judge = compiled[kind]
+        event = decode(plain(kind, day, tag, body))
+        row = judge(event, alias)
+        if row is not None:
+            position = (period, row.get("time", ""), row["id"])
+            if start is None or position > start:
+                found.append((position, row, event["id"], day))
+    return _page(found, limit, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +181,7 @@ class Preview:
 
 def preview(tx: Connection, ring: Keyring, *, within: Slice) -> Preview:
     """At most five of the person's newest rows that `within` covers, trimmed by it; opens at most 2,000 candidates and writes nothing."""
-    judge, opened = _compiled(within), Opener(ring)
+    judge, opened = within.compiled(), Opener(ring)
     first, last = _days(within)
     found: list[Event] = []
     seen = 0
@@ -256,6 +195,12 @@ def preview(tx: Connection, ring: Keyring, *, within: Slice) -> Preview:
     else:
         return Preview(_newest(found), len(found), at_least=False)
     return Preview(_newest(found), len(found), at_least=True)
+
+
+def newest(tx: Connection, ring: Keyring, *, within: Slice) -> Iterator[Event]:
+    """The person's own events that SQL cannot rule out for `within`, whole and newest first by day; each is opened when it is asked for."""
+    opened = Opener(ring)
+    return (opened(*row) for row in _candidates(tx, ring, within, *_days(within), newest=True))
 
 
 def _newest(rows: list[Event]) -> list[Event]:

@@ -74,8 +74,14 @@ _EVENTS: Final = _Events()
 _ANSWERS: Final = _Answers()
 
 
+# What most polls are.
+_NOTHING_ASKED: Final = Query(None, None, Filters(), DEFAULT_ROWS, None, {})
+
+
 def query(arguments: MultiDict[str, str]) -> Query:
     """Parse the parameters of a read; `BadRequest` for what cannot be read, `Unprocessable` with pointers for wrong values, `InvalidCursor`."""
+    if not arguments:
+        return _NOTHING_ASKED
     given = _given(arguments)
     found = _loaded(_EVENTS, given)
     try:

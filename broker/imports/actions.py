@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, sel
 from broker import errors
 from broker.events import actions as event_actions
 from broker.events import queries as event_queries
-from broker.events.shape import Event, written
+from broker.events.shape import Event
 from broker.imports import browsers, files, incoming, purchases, queries, rooms
 from broker.imports.files import Progress
 from broker.imports.findings import Findings
@@ -148,7 +148,7 @@ def _try(broker: Broker, ring: Keyring, source: Source, mapping: purchases.Mappi
 
 def _store(broker: Broker, ring: Keyring, batch_id: bytes, events: Iterator[Event], progress: Progress) -> Findings:
     """Seal and store events in chunks, each in a transaction that also counts it. Raises `Stopped` and `Unreadable`."""
-    found, origin, received = Findings(), batch_id.hex(), written(broker.now())
+    found, origin, received = Findings(), batch_id.hex(), broker.now()
 
     def write(ready: list[event_actions.Ready]) -> Any:
         def job(tx: Connection) -> dict[str, str]:

@@ -108,7 +108,9 @@ def _change(word: str) -> Callable[[Entry, str], str]:
     return sentence
 
 
-def _refuse(_entry: Entry, who: str) -> str:
+def _refuse(entry: Entry, who: str) -> str:
+    if entry["by"]["role"] == "broker":
+        return f"What {who} asked was refused without being shown to you."
     return f"You refused what {'your extension' if who == OWN else who} asked."
 
 
@@ -122,6 +124,15 @@ def _sign_in(entry: Entry, _who: str) -> str:
 
 def _version(entry: Entry) -> str:
     return f" (version {entry['version']})" if "version" in entry else ""
+
+
+def _terms(entry: Entry, who: str) -> str:
+    doer, version = _doer(entry, who), _version(entry)
+    if entry.get("change") in {"block", "unblock"}:
+        return f"{doer} {entry['change']}ed {who}{version}."
+    if entry.get("change") == "restore":
+        return f"{doer} put version {entry['restored']} of your terms back in force{version}."
+    return f"{doer} changed your terms{version}."
 
 
 def _fixed(text: str) -> Callable[[Entry, str], str]:
@@ -141,7 +152,7 @@ _SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
     "import": _import,
     "forget": _forget,
     "export": _fixed("You took a copy of your events out."),
-    "terms": lambda entry, who: f"{_doer(entry, who)} changed your terms{_version(entry)}.",
+    "terms": _terms,
     "sign_in": _sign_in,
     "factor": _factor,
     "device": _fixed("Your devices changed."),

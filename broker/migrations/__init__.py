@@ -1,7 +1,6 @@
 """Schema versions of the three stores, by Alembic; `upgrade` brings a store to the newest before it is used."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.config import Config
@@ -9,8 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-if TYPE_CHECKING:
-    from broker.db import Store
+from broker.db import WRITE, Store
 
 HERE = Path(__file__).parent
 
@@ -28,14 +26,16 @@ def config(store: str, connection: Connection) -> Config:
     return made
 
 
-def upgrade(name: str, store: "Store") -> None:
+def upgrade(name: str, store: Store) -> None:
     """Bring a store's schema to the newest; nothing is done where it is. Raises `SchemaTooNew`."""
-    with store.readers.connect() as connection:
+    with store.engine.connect() as connection:
         made = config(name, connection)
         script = ScriptDirectory.from_config(made)
         found = MigrationContext.configure(connection).get_current_revision()
     if found is not None and found not in {revision.revision for revision in script.walk_revisions()}:
         raise SchemaTooNew(f"{store.path.name} was written by a newer broker (schema {found}). Install that version, or a newer one; nothing was changed.")
     if found != script.get_current_head():
-        with store.writers.connect() as connection, connection.begin():
+        with store.engine.connect() as connection, connection.begin():
+            # Alembic wants a transaction of SQLAlchemy's own.
+            connection.exec_driver_sql(WRITE)
             command.upgrade(config(name, connection), "head")

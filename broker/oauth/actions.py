@@ -25,6 +25,7 @@ from broker.oauth import assertion, gate, queries
 from broker.oauth.models import codes, pushed_requests, requests, tokens, used_ids
 from broker.opening import Broker
 from broker.terms import queries as term_queries
+from broker.terms.actions import NewTerms
 from broker.vault import credentials
 from broker.vault.credentials import Credential
 from broker.vendors import queries as vendor_queries
@@ -41,6 +42,8 @@ ANSWERABLE_AT_MOST: Final = dt.timedelta(hours=24)
 REFRESH_IDLE: Final = dt.timedelta(days=90)
 DOUBLE_SUBMIT: Final = dt.timedelta(seconds=1)
 DAY: Final = dt.timedelta(days=1)
+UNSEEN: Final = "unseen"
+"""The state of a request that the person's terms refused before it was shown."""
 REQUEST_URI: Final = "urn:ietf:params:oauth:request_uri:"
 
 
@@ -190,15 +193,22 @@ def give(broker: Broker, person_id: bytes, opened: queries.Opened, pushed: queri
     return code
 
 
-def refuse(broker: Broker, person_id: bytes, opened: queries.Opened, about: dict[str, Any]) -> None:
-    """The person's no: the request used up and an entry in the ledger; the vendor learns only `access_denied`."""
+def refuse(broker: Broker, person_id: bytes, opened: queries.Opened, about: dict[str, Any], *, unseen: bool = False, block: NewTerms | None = None) -> None:
+    """The person's no: the request used up and an entry in the ledger; the vendor learns only `access_denied`.
+
+    `unseen`: their terms said it, before anything was shown. `block`: terms that deny the vendor everything come into force with it.
+    """
     now = broker.now()
     ring = broker.keyring(person_id)
     key = ledger.entry_key(ring, now)
+    by = {"role": "broker"} if unseen else ledger.PERSON
+    entry = ledger.Entry("refuse", now, by=by, outcome="denied", reasons=("denied-by-terms",) if unseen else (), about=about)
 
     def job(tx: Connection) -> None:
-        _use_up(tx, person_id, opened, "refused", now)
-        ledger.append(tx, ring, key, ledger.Entry("refuse", now, outcome="denied", about=about))
+        _use_up(tx, person_id, opened, UNSEEN if unseen else "refused", now)
+        if block is not None:
+            block.insert(tx)
+        ledger.append(tx, ring, key, entry)
 
     broker.write(job, ending=True)
 

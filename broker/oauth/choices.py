@@ -207,6 +207,7 @@ def _narrow_fields(document: dict[str, Any], number: int, clause: Clause, form: 
 
 
 def _until(form: Mapping[str, str]) -> str | None:
+    """The earlier end that the person typed; the day they name still counts."""
     text = form.get("until", "").strip()
     if not text:
         return None
@@ -214,7 +215,7 @@ def _until(form: Mapping[str, str]) -> str | None:
         day = dt.date.fromisoformat(text)
     except ValueError:
         raise Unprocessable(errors=[{"pointer": "/until", "detail": "Write the end as a day, such as 2027-03-31."}]) from None
-    return f"{day.isoformat()}T00:00:00Z"
+    return f"{day.isoformat()}T23:59:59Z"
 
 
 def moved(choice: Choice) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Final
 
+from babel.dates import format_date
 from sqlalchemy import Connection
 from werkzeug.datastructures import MultiDict
 
@@ -98,8 +99,15 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
         raise TermsChanged
     made = Consent(opened, pushed, client, terms, version, proposal, told, earlier, digest, choices.read(proposal, clauses, form))
     _refuse_hollow(made, now)
+    if form is not None and form.get("until"):
+        _refuse_late(made, dt.date.fromisoformat(form["until"].strip()), now)
     _explain(made, now)
     return made
+
+
+def is_heard(consent: Consent) -> bool:
+    """Whether the person takes requests from this vendor at all; others' are refused before they are shown."""
+    return consent.own or (consent.terms.hears(consent.facts) and not consent.terms.blocks(consent.facts))
 
 
 def _refuse_hollow(consent: Consent, now: dt.datetime) -> None:
@@ -111,6 +119,14 @@ def _refuse_hollow(consent: Consent, now: dt.datetime) -> None:
         if begun.action == "read" and begun.slice.at(now).window.is_empty():
             pointer = f"/{choices.name(choice.number, 'max_age')}"
             raise Unprocessable(errors=[{"pointer": pointer, "detail": "So short a time back shows nothing. Choose a longer one."}])
+
+
+def _refuse_late(consent: Consent, day: dt.date, now: dt.datetime) -> None:
+    """An end after every end that is offered would be cut without a word."""
+    ends = [end for choice in consent.given if (end := choice.proposed.starting(now).validity.until)]
+    if ends and day > max(ends).date():
+        last = format_date(max(ends).date(), "d MMMM y", locale="en")
+        raise Unprocessable(errors=[{"pointer": "/until", "detail": f"It ends on {last} at the latest. Choose that day or an earlier one, or leave it empty."}])
 
 
 def _explain(consent: Consent, now: dt.datetime) -> None:

@@ -16,6 +16,7 @@ from broker.oauth import actions, consent, queries
 from broker.oauth.consent import Consent
 from broker.opening import Broker
 from broker.session import Person, person, signed_in
+from broker.terms import actions as terms
 from broker.vault.credentials import Credential
 from broker.vendors import queries as vendor_queries
 
@@ -49,6 +50,7 @@ def authorize() -> Any:
     if isinstance(who, Person):
         try:
             opened = actions.open_request(broker, who.person_id, pushed)
+            _turn_away(broker, who, opened)
         except errors.Conflict:
             return _gone()
         response: Response = redirect(url_for("consent.show", request_id=opened.request_id.hex()), 303)
@@ -56,6 +58,17 @@ def authorize() -> Any:
         response = redirect(url_for("people.sign_in", next=request.full_path), 303)
     response.set_cookie(_browser_cookie(broker), cookie, max_age=BROWSER_SECONDS, secure=broker.settings.https, httponly=True, samesite="Lax", path="/")
     return response
+
+
+def _turn_away(broker: Broker, who: Person, opened: queries.Opened) -> None:
+    """Refuse a request unseen where the person's terms say so."""
+    try:
+        made = consent.load(broker, who.ring, opened.request_id)
+    except errors.NotFound:
+        return
+    if opened.state == "waiting" and not consent.is_heard(made):
+        about = {"client": made.client.client_id, "vendor": made.client.vendor_id}
+        actions.refuse(broker, who.person_id, opened, about, unseen=True)
 
 
 def _id(text: str) -> bytes:
@@ -92,6 +105,9 @@ def _load(who: Person, request_id: str, form: MultiDict[str, str] | None) -> Con
 def _page(made: Consent, mistakes: dict[str, str] | None = None, *, status: int = 200, changed: bool = False, block: str = "") -> Any:
     """The page as it stands; a request that can no longer be answered says so instead."""
     broker = current.broker()
+    if made.opened.state == actions.UNSEEN:
+        # A link, not a redirect: an answer that came at once would tell the vendor that nobody was asked.
+        return render_template("oauth/unseen.html", consent=made, back=back_to(broker, made.pushed, error="access_denied"), return_origin=_origin(made)), 200
     if made.opened.state != "waiting" or broker.now() >= made.opened.decide_by or made.pushed.used_at is not None:
         return _gone()
     consent.add_previews(broker, person().ring, made)
@@ -132,12 +148,12 @@ def preview() -> Any:
 @pages.post("/oauth/authorize/decision")
 @signed_in
 def decide() -> Any:
-    """Give what was ticked, refuse, or leave it for later."""
+    """Give what was ticked, refuse, refuse and block, or leave it for later."""
     broker, who, form = current.broker(), person(), request.form
     answer = form.get("answer", "")
     if answer == "leave":
         return redirect(url_for("consent.waiting"), 303)
-    if answer not in {"give", "refuse"}:
+    if answer not in {"give", "refuse", "block"}:
         raise errors.BadRequest("This form has no answer. Go back and choose Give or Refuse.")
     try:
         made = _load(who, form.get("request", ""), form if answer == "give" else None)
@@ -147,7 +163,8 @@ def decide() -> Any:
         return _page(_load(who, form.get("request", ""), None), _mistakes(refused), status=422)
     if answer == "give" and made.given:
         return _give(broker, who, made)
-    actions.refuse(broker, who.person_id, made.opened, _about(made))
+    block = terms.block(broker, who.person_id, made.client.vendor_id) if answer == "block" and not made.own else None
+    actions.refuse(broker, who.person_id, made.opened, _about(made), block=block)
     return back(broker, made.pushed, error="access_denied")
 
 
@@ -172,10 +189,15 @@ def _give(broker: Broker, who: Person, made: Consent) -> Any:
 
 
 def back(broker: Broker, pushed: queries.Pushed, *, code: Credential | None = None, error: str = "") -> Response:
-    """The one redirect to a client: 303, `iss` always (RFC 9207), `state` as it was sent."""
+    """The one redirect to a client: 303."""
+    return redirect(back_to(broker, pushed, code=code, error=error), 303)
+
+
+def back_to(broker: Broker, pushed: queries.Pushed, *, code: Credential | None = None, error: str = "") -> str:
+    """Where an answer is sent: `iss` always (RFC 9207), `state` as it was sent."""
     answer = {"code": code.text} if code else {"error": error}
     if pushed.parameters.get("state") is not None:
         answer["state"] = pushed.parameters["state"]
     answer["iss"] = broker.settings.origin
     uri = pushed.parameters["redirect_uri"]
-    return redirect(f"{uri}{'&' if '?' in uri else '?'}{urlencode(answer)}", 303)
+    return f"{uri}{'&' if '?' in uri else '?'}{urlencode(answer)}"

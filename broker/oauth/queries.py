@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, bindparam, select
 
-from broker.db import AnyRow
+from broker.db import AnyRow, Prepared
 from broker.grants.models import grants
 from broker.oauth.models import pushed_requests, requests, tokens
 from broker.opening import Broker
@@ -17,7 +17,7 @@ from broker.vault.envelope import Place
 from broker.vendors.models import clients, vendors
 
 # One statement: token → grant → client, and the number of the person's terms. Nothing of it is cached.
-_LOOK_UP: Final = (
+_LOOK_UP: Final = Prepared(
     select(
         tokens.c.kind, tokens.c.jkt, tokens.c.clauses.label("limited_to"), tokens.c.expires_at.label("token_expires_at"),
         tokens.c.ended_at.label("token_ended_at"),
@@ -33,9 +33,9 @@ _LOOK_UP: Final = (
 )  # fmt: skip
 
 
-def by_token(tx: Connection, credential: Credential) -> AnyRow | None:
+def by_token(tx: Connection, credential: Credential) -> Any:
     """Token, grant, client and terms version behind an access token, whatever their state; None if there is no such token."""
-    return tx.execute(_LOOK_UP, {"person": credential.person_id, "hash": credential.hash}).first()
+    return _LOOK_UP.first(tx, {"person": credential.person_id, "hash": credential.hash})
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,19 @@ def make_link(broker: Broker) -> Credential:
 
 
 def _checked(name: str, password: str, again: str) -> str:
+    """The name as it is kept; everything that is wrong is said at once."""
     name = name.strip()
+    wrong = []
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
-        raise Unprocessable(errors=[{"pointer": "/name", "detail": f"Choose a name of 1 to {LONGEST_NAME} characters."}])
-    passwords.check(password)
+        wrong.append({"pointer": "/name", "detail": f"Choose a name of 1 to {LONGEST_NAME} characters."})
+    try:
+        passwords.check(password)
+    except Unprocessable as refused:
+        wrong += refused.errors
     if password != again:
-        raise Unprocessable(errors=[{"pointer": "/again", "detail": "The two passwords differ. Type the same one twice."}])
+        wrong.append({"pointer": "/again", "detail": "The two passwords differ. Type the same one twice."})
+    if wrong:
+        raise Unprocessable(errors=wrong)
     return name
 
 

@@ -1,42 +1,92 @@
 """Changing a person's terms: a new version, never an overwritten one."""
 
-from typing import Any
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import Any, Final
 
 import rfc8785
 from sqlalchemy import Connection, insert, update
 
-from broker.errors import Unprocessable
+from broker.errors import Conflict, Unprocessable
 from broker.ledger import actions as ledger
 from broker.opening import Broker
 from broker.people.models import people
 from broker.terms import queries
 from broker.terms.models import versions
-from broker.vault.envelope import Place
+from broker.vault.envelope import OpenKey, Place
+from broker.vault.keys import Keyring
 from policies.documents import Malformed
 from policies.terms import Terms
 
+LONGEST_NAME: Final = 50
 
-def set_terms(broker: Broker, person_id: bytes, document: Any, by: dict[str, str] = ledger.PERSON) -> int:
-    """Put new terms in force and return their version number; `Unprocessable` with pointers if they are not well formed.
 
-    The document's own `version` is replaced by the next number. Running grants can only shrink by this, at once.
+@dataclass(frozen=True, slots=True)
+class NewTerms:
+    """A version about to come into force, sealed outside the transaction: `insert(tx)` writes it and its ledger entry."""
+
+    ring: Keyring
+    number: int
+    made_at: dt.datetime
+    body: bytes
+    entry: ledger.Entry
+    entry_key: OpenKey
+
+    def insert(self, tx: Connection) -> int:
+        """Put the version in force and return its number; `Conflict` where another one came first."""
+        next_one = update(people).where(people.c.person_id == self.ring.person_id, people.c.terms_version == self.number - 1).values(terms_version=self.number)
+        if not tx.execute(next_one).rowcount:
+            raise Conflict("Your terms were changed meanwhile, in another window or from a file. Nothing was saved; look at it again.")
+        tx.execute(insert(versions).values(person_id=self.ring.person_id, version=self.number, made_at=self.made_at, body=self.body))
+        ledger.append(tx, self.ring, self.entry_key, self.entry)
+        return self.number
+
+
+def prepare(
+    broker: Broker, person_id: bytes, document: Any, *, by: dict[str, str] = ledger.PERSON, based_on: int | None = None, about: dict[str, Any] | None = None
+) -> NewTerms:
+    """Make the version that follows `based_on`, or the one in force; `Unprocessable` with pointers if the document is not well formed.
+
+    The document's own `version` is replaced by the number. `about` is what the ledger says besides.
     """
-    ring = broker.keyring(person_id)
-    now = broker.now()
-    with broker.reading() as tx:
-        number = queries.version(tx, person_id) + 1
+    ring, now = broker.keyring(person_id), broker.now()
+    if based_on is None:
+        with broker.reading() as tx:
+            based_on = queries.version(tx, person_id)
+    number = based_on + 1
     try:
         terms = Terms.parse({**document, "version": number} if isinstance(document, dict) else document)
     except Malformed as malformed:
         raise Unprocessable("These terms cannot be used; see errors.", errors=malformed.errors) from None
     key = ring.key_for("terms", f"{now:%Y-%m}")
-    entry_key = ledger.entry_key(ring, now)
     sealed = key.seal(Place(person_id, "terms_versions").at(number), rfc8785.dumps(terms.to_json()))
+    entry = ledger.Entry("terms", now, by=by, about={"version": number, **(about or {})})
+    return NewTerms(ring, number, now, sealed, entry, ledger.entry_key(ring, now))
 
-    def job(tx: Connection) -> None:
-        tx.execute(insert(versions).values(person_id=person_id, version=number, made_at=now, body=sealed))
-        tx.execute(update(people).where(people.c.person_id == person_id, people.c.terms_version == number - 1).values(terms_version=number))
-        ledger.append(tx, ring, entry_key, ledger.Entry("terms", now, by=by, about={"version": number}))
 
-    broker.write(job)
-    return number
+def set_terms(
+    broker: Broker, person_id: bytes, document: Any, by: dict[str, str] = ledger.PERSON, *, based_on: int | None = None, about: dict[str, Any] | None = None
+) -> int:
+    """Put new terms in force and return their version number; raises like `prepare`. Running grants can only shrink by this, at once."""
+    return broker.write(prepare(broker, person_id, document, by=by, based_on=based_on, about=about).insert)
+
+
+def block(broker: Broker, person_id: bytes, vendor_id: str) -> NewTerms | None:
+    """Prepare terms that deny this vendor everything; None where they do so already."""
+    with broker.reading() as tx:
+        number = queries.version(tx, person_id)
+        terms = queries.at(tx, broker.keyring(person_id), number)
+    if vendor_id in terms.blocked:
+        return None
+    document = terms.to_json()
+    document["deny"] = [*document["deny"], {"id": free_id(terms, f"block-{vendor_id.partition('://')[2]}"), "vendors": [vendor_id]}]
+    return prepare(broker, person_id, document, based_on=number, about={"change": "block", "vendor": vendor_id})
+
+
+def free_id(terms: Terms, wanted: str) -> str:
+    """Make a rule's id from words, different from all others of these terms."""
+    taken = terms.rules
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", wanted).strip("-.")[:LONGEST_NAME].strip("-.") or "rule"
+    numbered = (f"{plain}-{number}" for number in range(2, len(taken) + 3))
+    return plain if plain not in taken else next(each for each in numbered if each not in taken)

@@ -1,13 +1,20 @@
 """Reading a person's terms."""
 
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
 from sqlalchemy import Connection, select
 
+from broker.errors import NotFound
 from broker.people.models import people
 from broker.terms.models import versions
 from broker.vault.envelope import Place
 from broker.vault.keys import Keyring
 from policies import documents
 from policies.terms import DEFAULT_TERMS, Terms
+
+PAGE: Final = 50
 
 
 def version(tx: Connection, person_id: bytes) -> int:
@@ -22,14 +29,40 @@ def current(tx: Connection, ring: Keyring) -> Terms:
 
 
 def at(tx: Connection, ring: Keyring, number: int) -> Terms:
-    """The terms as version `number` had them."""
+    """The terms as version `number` had them; `NotFound` where there was none."""
     if number == 0:
         return DEFAULT_TERMS
-    # A version never changes, so it is opened once for as long as the keys are.
-    known: Terms | None = ring.remembered.get(("terms", number))
-    if known is not None:
-        return known
-    body = tx.execute(select(versions.c.body).where(versions.c.person_id == ring.person_id, versions.c.version == number)).scalar_one()
-    terms = Terms.parse(documents.load(ring.unseal(Place(ring.person_id, "terms_versions").at(number), body)))
-    ring.remembered["terms", number] = terms
-    return terms
+
+    def opened() -> Terms:
+        body = tx.execute(select(versions.c.body).where(versions.c.person_id == ring.person_id, versions.c.version == number)).scalar()
+        if body is None:
+            raise NotFound
+        return Terms.parse(documents.load(ring.unseal(Place(ring.person_id, "terms_versions").at(number), body)))
+
+    # A version never changes.
+    return ring.remember(("terms", number), opened)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version in the list: its number, when it came into force (None: the defaults), and the terms."""
+
+    number: int
+    made_at: dt.datetime | None
+    terms: Terms
+
+
+def made_at(tx: Connection, person_id: bytes, number: int) -> dt.datetime | None:
+    """When a version came into force; None for the defaults."""
+    moment: dt.datetime | None = tx.execute(select(versions.c.made_at).where(versions.c.person_id == person_id, versions.c.version == number)).scalar()
+    return moment
+
+
+def history(tx: Connection, ring: Keyring, below: int | None = None) -> list[Version]:
+    """The versions below a number, newest first, 51 at most: one more than a page shows, to tell what the last of it changed."""
+    mine = select(versions.c.version, versions.c.made_at).where(versions.c.person_id == ring.person_id)
+    if below is not None:
+        mine = mine.where(versions.c.version < below)
+    rows = tx.execute(mine.order_by(versions.c.version.desc()).limit(PAGE + 1)).all()
+    found = [Version(row.version, row.made_at, at(tx, ring, row.version)) for row in rows]
+    return found if len(found) > PAGE else [*found, Version(0, None, DEFAULT_TERMS)]

@@ -31,8 +31,9 @@ def keyed(key: bytes) -> Callable[[bytes], bytes]:
     inner, outer = sha256(block.translate(_INNER)).copy, sha256(block.translate(_OUTER)).copy
 
     def digest(message: bytes) -> bytes:
-        within, over = inner(), outer()
+        within = inner()
         within.update(message)
+        over = outer()
         over.update(within.digest())
         return over.digest()
 

@@ -95,11 +95,12 @@ class OpenKey:
         header, decrypt = bytes((FORMAT, self._alg)) + self.key_id, self._cipher.decrypt
 
         def unseal(part: bytes, envelope: bytes) -> bytes:
-            if envelope[:HEADER_BYTES] != header or len(envelope) < HEADER_BYTES + NONCE_BYTES + TAG_BYTES:
+            if not envelope.startswith(header):
                 raise Unsealable
             try:
                 return decrypt(envelope[18:30], envelope[30:], start + part + end)
-            except InvalidTag:
+            except (InvalidTag, ValueError):
+                # A value that was cut so short that not even its nonce is whole is refused by its length.
                 raise Unsealable from None
 
         return unseal

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Select, select, update
 
@@ -21,8 +21,10 @@ from broker.vault import derive, slots
 from broker.vault.envelope import HEADER_BYTES, WRAPS, OpenKey, Place, key_id_of, new_key_pair, seal_to, unseal_with
 from broker.vault.models import epochs, host_keys, person_keys, person_wraps
 
+T = TypeVar("T")
 KEYRING_SECONDS: Final = 300.0
 KEYRINGS: Final = 1000
+REMEMBERED: Final = 300
 SEALS_RESERVED: Final = 2**16
 SEALS_BEFORE_NEW_KEY: Final = 2**28
 _EPOCH: Final = 1
@@ -56,8 +58,8 @@ class Keyring:
         self._ledger_private = self._parent.unseal(self._place(rows["ledger"]), rows["ledger"].wrapped)
         self._ledger_id: bytes = rows["ledger"].key_id
         self._ledger_public: bytes = rows["ledger"].public
-        # What was made from this person's keys and dies with them, such as statements that hold their blind tags.
-        self.remembered: dict[object, Any] = {}
+        # Such as statements that hold this person's blind tags.
+        self._remembered: dict[object, Any] = {}
         self.tag: Callable[[str, str, str], Callable[[str | bytes], bytes]] = lru_cache(maxsize=256)(self._tag)
 
     def _place(self, row: AnyRow) -> bytes:
@@ -72,12 +74,17 @@ class Keyring:
 
     def alias(self, grant_id: bytes, clause_id: str) -> Callable[[str], str]:
         """What turns ids into row ids and aliases for one clause of one grant: HMAC-SHA-256 cut to 128 bits, as hex; unlinkable between clauses."""
-        digest = derive.keyed(derive.subkey(self._index, "alias", grant_id, clause_id))
+        digest = self.remember(("alias", grant_id, clause_id), lambda: derive.keyed(derive.subkey(self._index, "alias", grant_id, clause_id)))
+        return lambda value: digest(value.encode())[:16].hex()
 
-        def alias(value: str) -> str:
-            return digest(value.encode()).hex()[:32]
-
-        return alias
+    def remember(self, name: object, make: Callable[[], T]) -> T:
+        """What `make` made of this person's keys or unsealed for them, and that never changes: kept as long as the keys are open, and no longer."""
+        known: T | None = self._remembered.get(name)
+        if known is None:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            known = self._remembered[name] = make()
+        return known
 
     def pairwise(self, vendor_id: str) -> bytes:
         """The id under which one vendor knows this person, 16 bytes."""

@@ -30,12 +30,23 @@ def read_key_file(path: Path, *, make: bool) -> bytes:
             file.write(os.urandom(KEY_FILE_BYTES))
             file.flush()
             os.fsync(file.fileno())
+        _sync_folder(path.parent)
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise NoKey(f"The key file {path} can be read by others. Run: chmod 600 {path}")
     secret = path.read_bytes()
     if len(secret) != KEY_FILE_BYTES:
         raise NoKey(f"The key file {path} should hold {KEY_FILE_BYTES} bytes and holds {len(secret)}. Put the right one back.")
     return secret
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the name of a new file durable too; elsewhere than on POSIX a folder cannot be opened."""
+    if os.name == "posix":
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _private(secret: bytes) -> bytes:

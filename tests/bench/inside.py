@@ -18,7 +18,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from stores import Event, Store, in_order, scattered
 
 from broker.db import DATA, utcnow
-from broker.events import actions, models, queries, shape
+from broker.events import actions, models, queries
 from broker.imports import chromium
 from broker.imports.actions import take_in_file
 from broker.imports.reports import Report
@@ -56,7 +56,7 @@ class Raw:
         batches = []
         for start in range(0, len(found), BATCH):
             placed = [actions.place_of(each) for each in found[start : start + BATCH]]
-            batches.append([tuple(each.row[name] for name in COLUMNS) for each in actions.seal(self._ring, placed, "bench", shape.written(utcnow()))])
+            batches.append([tuple(each.row[name] for name in COLUMNS) for each in actions.seal(self._ring, placed, "bench", utcnow())])
         statement = f"INSERT INTO events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
         plain = [[(*row[:2], row[2].isoformat(), *row[3:]) for row in batch] for batch in batches]
         began = time.perf_counter()

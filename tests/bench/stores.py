@@ -90,7 +90,7 @@ def _fill(broker: Broker, person_id: bytes, found: list[Event]) -> None:
     ring, now = broker.keyring(person_id), broker.now()
     for start in range(0, len(found), JOB):
         placed = [actions.place_of(each) for each in found[start : start + JOB]]
-        rows = [each.row for each in actions.seal(ring, placed, "bench", shape.written(now))]
+        rows = [each.row for each in actions.seal(ring, placed, "bench", now)]
         broker.write(lambda tx, rows=rows: _insert(tx, person_id, rows))
     ledger.record(broker, person_id, ledger.Entry("import", now, about={"count": len(found)}))
 

@@ -2,106 +2,13 @@
 
 import gzip
 import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from servers import ROOT, Server, free_port, running, wait_for
-
-CHROMIUM = Path("/usr/bin/chromium")
-PASSWORD = "three unrelated words"
-SHOTS = Path(__file__).parent / "screenshots"
-SHAPES = {"desktop": (1280, 900, "light"), "narrow": (360, 740, "light"), "dark": (1280, 900, "dark")}
-VIOLATIONS = """
-window.__violations = [];
-document.addEventListener("securitypolicyviolation", (event) => window.__violations.push(event.violatedDirective + " " + event.blockedURI));
-"""
-
-if not CHROMIUM.exists() and not os.environ.get("CI"):
-    pytest.skip("Chromium is not installed here (package chromium).", allow_module_level=True)
-
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402 - only where Chromium is
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"]
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with running(tmp_path) as started:
-        yield started
-
-
-@pytest.fixture
-def shop(server: Server, tmp_path: Path) -> Iterator[str]:
-    """The sample bookshop on a port of its own, registered at the broker."""
-    environment = {
-        **server.environment, "BOOKSHOP_PORT": str(free_port()), "BOOKSHOP_BROKER": server.origin, "BOOKSHOP_FOLDER": str(tmp_path / "shop"),
-        "PYTHONPATH": str(ROOT / "clients" / "vendor"),
-    }  # fmt: skip
-    metadata = subprocess.run([sys.executable, "-m", "bookshop", "metadata"], env=environment, capture_output=True, text=True, check=True).stdout
-    (tmp_path / "client.json").write_text(metadata)
-    environment["BOOKSHOP_CLIENT_ID"] = server.command("client", "add", str(tmp_path / "client.json")).strip()
-    process = subprocess.Popen([sys.executable, "-m", "bookshop"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{environment['BOOKSHOP_PORT']}/"
-    wait_for(address, process)
-    yield address
-    process.terminate()
-    process.wait(10)
-
-
-class Looked:
-    """A tab whose page errors and policy violations are collected, and which takes a picture of each page in three shapes."""
-
-    def __init__(self, browser: Browser, name: str, *, scripts: bool) -> None:
-        self.context = browser.new_context(java_script_enabled=scripts, accept_downloads=False)
-        self.scripts = scripts
-        self.name = name
-        self.trouble: list[str] = []
-        self.seen = 0
-        if scripts:
-            self.context.add_init_script(VIOLATIONS)
-        self.page: Page = self.context.new_page()
-        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
-
-    def look(self, what: str) -> None:
-        """Note violations, and take the pictures."""
-        if self.scripts:
-            self.trouble += self.page.evaluate("window.__violations || []")
-        SHOTS.mkdir(exist_ok=True)
-        self.seen += 1
-        for shape, (width, height, scheme) in SHAPES.items():
-            self.page.set_viewport_size({"width": width, "height": height})
-            self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            self.page.screenshot(path=SHOTS / f"{self.name}-{self.seen:02}-{what}-{shape}.png", full_page=True)
-            if self.scripts and shape == "narrow":
-                wide = self.page.evaluate("document.documentElement.scrollWidth")
-                assert wide <= width, f"{what} scrolls sideways at {width} px: {wide}"
-        self.page.set_viewport_size({"width": 1280, "height": 900})
-        self.page.emulate_media(color_scheme="light")
-
-
-@pytest.fixture(params=[True, False], ids=["with-scripts", "without-scripts"])
-def tab(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Looked]:
-    made = Looked(chromium, "scripts" if request.param else "plain", scripts=request.param)
-    yield made
-    assert made.trouble == []
-    made.context.close()
-
-
-def press(page: Page, name: str) -> None:
-    page.get_by_role("button", name=re.compile(name)).first.click()
+from browsing import PASSWORD, Looked, press, until
+from playwright.sync_api import expect
+from servers import Server
 
 
 def take_in(tab: Looked, file: Path) -> None:
@@ -114,18 +21,6 @@ def take_in(tab: Looked, file: Path) -> None:
     press(page, "^Take in")
     until(tab, "Taken in")
     tab.look("import-done")
-
-
-def until(tab: Looked, words: str) -> None:
-    """The page tells progress by itself with scripts, and on reloading without."""
-    for _ in range(100):
-        if words in tab.page.inner_text("main"):
-            return
-        if tab.scripts:
-            tab.page.wait_for_timeout(200)
-        else:
-            tab.page.reload()
-    raise AssertionError(f"{words!r} never came: {tab.page.inner_text('main')}")
 
 
 def test_sign_up_import_consent_revoke(tab: Looked, server: Server, shop: str, tmp_path: Path, shared_data: Path) -> None:

@@ -8,7 +8,7 @@ from flask import current_app, g
 from sqlalchemy import bindparam, literal, select
 
 from broker import writer
-from broker.db import Prepared, upsert
+from broker.db import Prepared, transaction, upsert
 from broker.events import api
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
@@ -24,7 +24,7 @@ def answers_before_commit() -> None:
 
     def commit(self: writer.Writer, group: list[Any]) -> None:
         self._connection = self._connection or self._engine.connect()
-        with self._connection.begin():
+        with transaction(self._connection):
             for waiting in group:
                 self._run_one(self._connection, waiting)
                 waiting.done.set()

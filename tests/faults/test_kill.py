@@ -4,6 +4,7 @@ import random
 import re
 import shutil
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,12 @@ class Life:
             self.ends += granted(broker, self.person_id, self.client_id, READ, ENDS - len(self.ends)) if len(self.ends) < ENDS else []
             start = size(broker, self.person_id)
         load = Load(server, cast, self.ends, chance.randrange(2**30))
-        threading.Event().wait(chance.uniform(0.08, 0.2))
+        moment = chance.uniform(0.08, 0.2)
+        threading.Event().wait(moment)
+        # On a busy machine the first answer may take longer than that; a kill before it would prove nothing.
+        until = time.monotonic() + 10
+        while not len(load.heard) and time.monotonic() < until:
+            threading.Event().wait(moment / 10)
         self.signals.append(server.kill())
         heard = self.last = load.stop()
         self.totals.update(uploads=len(heard.uploads), reads=len(heard.reads), revokes=len(heard.revoked), acknowledged=bool(len(heard)), unsure=len(heard.unsure))

@@ -18,10 +18,9 @@ from broker.opening import open_broker, opened
 def test_every_connection_has_its_pragmas(settings: Settings) -> None:
     with opened(settings) as broker:
         for store, wanted in ((broker.data, DATA), (broker.keys, KEYS), (broker.heads, KEYS)):
-            for engine in (store.readers, store.writers):
-                with engine.connect() as connection:
-                    found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
-                assert found == wanted
+            with store.engine.connect() as connection:
+                found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
+            assert found == wanted
 
 
 def test_the_pragmas_are_those_of_the_design() -> None:

@@ -25,22 +25,22 @@ class Bench:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.engine: Engine = open_engine(path, {**DATA, "busy_timeout": 50}, "BEGIN IMMEDIATE")
+        self.engine: Engine = open_engine(path, {**DATA, "busy_timeout": 50})
         with closing(sqlite3.connect(path)) as made:
             made.execute("CREATE TABLE parents (id INTEGER PRIMARY KEY)")
             made.execute("CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
         self.commits = self.connections = 0
-        event.listen(self.engine, "commit", self._committed)
         event.listen(self.engine, "connect", self._connected)
         self.writer = Writer(self.engine)
         self.pool = ThreadPoolExecutor(64)
         self._held = threading.Event()
 
-    def _committed(self, _connection: object) -> None:
-        self.commits += 1
-
-    def _connected(self, _connection: object, _record: object) -> None:
+    def _connected(self, connection: Any, _record: object) -> None:
         self.connections += 1
+        connection.set_trace_callback(self._ran)
+
+    def _ran(self, statement: str) -> None:
+        self.commits += statement == "COMMIT"
 
     def hold(self) -> Future[None]:
         """Keep the writer busy with one job until `release`."""

@@ -11,7 +11,6 @@ from policies.clauses import MEMBERS, Clause, Validity, dimensions, rule_default
 from policies.decide import CHECKS
 from policies.negotiate import Narrowing
 from policies.purposes import PURPOSES
-from policies.terms import DEFAULT_TERMS, Deny, Rule, Terms
 from policies.vocabulary import ANSWERS, CHANNELS, DIMENSIONS, KINDS, SENSITIVE
 from policies.windows import Window
 
@@ -180,28 +179,3 @@ def test_labels_are_plain() -> None:
 )
 def test_answers(found: dict[str, Any], sentences: list[str]) -> None:
     assert explain.answers(found, lambda band: band["currency"]) == sentences
-
-
-@pytest.mark.parametrize(
-    ("members", "sentence"),
-    [
-        ({}, "Nobody may see or use anything."),
-        ({"vendors": ["https://a.example", "class:ads"]}, "No ads or a.example may see or use anything."),
-        ({"vendors": ["known"], "actions": ["ask"]}, "No vendors you have bought from or marked may ask about anything."),
-        ({"fields": ["query", "title"]}, "Nobody may see or use the page title or search words of anything."),
-        ({"kinds": ["search"], "fields": ["query"]}, "Nobody may see or use the search words of what you searched for."),
-        ({"sites": ["clinic.example"], "actions": ["read", "write"]}, "Nobody may see or add anything on clinic.example."),
-        ({"classes": ["news"], "categories": ["toys"], "purposes": ["dpv:Marketing"]}, "Nobody may see or use anything on news sites, if it is about toys to promote what they offer."),
-        ({"actions": ["contact"]}, "Nobody may write to you about anything."),
-    ],
-)
-def test_each_deny(members: dict[str, Any], sentence: str) -> None:
-    terms = Terms(1, "SD-BASE", "AgentAllowsRequests", (), (Deny.parse({"id": "d", **members}),), {})
-    assert explain.terms_sentences(terms) == [sentence]
-
-
-def test_an_allow_rule_says_its_label_where_it_has_one() -> None:
-    (rule,) = DEFAULT_TERMS.allow
-    with_label, without = (explain.terms_sentences(Terms(1, "SD-BASE", "", (Rule(rule.id, label, rule.vendors, rule.clause),), (), {})) for label in (rule.label, ""))
-    assert with_label == [f"“Any shop, to recommend products”: {without[0]}"]
-    assert without[0].startswith("any vendor may see what you bought, on any site.")

@@ -132,6 +132,14 @@ def test_the_purposes_a_roster_agreement_admits(family: str, admitted: str) -> N
     assert ROSTER[family].purposes == {f"dpv:{name}" for name in admitted.split()}
 
 
+@pytest.mark.parametrize("change", [{"action": "ask", "kinds": None, "form": None, "fields": None}, {"base": "PDC-GOOD"}])
+def test_clauses_of_other_actions_or_bases_have_nothing_in_common(change: dict[str, Any]) -> None:
+    one, other = Clause.parse(CLAUSE), Clause.parse({name: value for name, value in {**CLAUSE, **change}.items() if value is not None})
+    assert (one & one, (one & one).is_empty()) == (one, False)
+    assert (one & other).is_empty()
+    assert not one <= other
+
+
 def test_bases_meet_in_the_stricter() -> None:
     assert meet_bases("SD-BASE-A", "SD-BASE-DP") == "SD-BASE-DP"
     assert meet_bases("SD-BASE", "") == meet_bases("", "SD-BASE") == "SD-BASE"

@@ -39,7 +39,7 @@ def alias(value: str) -> str:
 def put(person: Browser, events: list[Event]) -> None:
     """Replace what the person has by these events, as they are: they are already placed."""
     broker, ring = person.app.extensions["broker"], person.ring
-    ready = actions.seal(ring, events, "test", "2026-12-03T00:00:00.000Z")
+    ready = actions.seal(ring, events, "test", worlds.NOW)
 
     def job(tx: Any) -> None:
         with broker.reading() as before:
@@ -155,7 +155,7 @@ def test_the_property_can_fail(alice: Browser, monkeypatch: pytest.MonkeyPatch) 
     put(alice, [event])
     assert [row for rows, _ in pages(alice, within, 5) for row in rows] == naive([event], within) != []
     monkeypatch.setattr(queries, "_sites", lambda sites, kind, ring: queries.events.c.host_tag.in_([ring.tag(kind, "events", "host")(site) for site in sites]))
-    alice.ring.remembered.clear()
+    alice.ring._remembered.clear()
     assert [row for rows, _ in pages(alice, within, 5) for row in rows] != naive([event], within)
 
 

@@ -110,7 +110,18 @@ def test_an_end_that_is_over_is_a_mistake(alice: Browser, bookshop: Shop) -> Non
     refused = alice.client.post("/oauth/authorize/decision", data={**data, "until": "2020-01-01"}, base_url=ORIGIN, headers=headers)
     assert refused.status_code == 422
     assert "Choose a later one" in refused.text
+    later = alice.client.post("/oauth/authorize/decision", data={**data, "until": "2120-01-01"}, base_url=ORIGIN, headers=headers)
+    assert later.status_code == 422
+    assert "at the latest" in later.text
     assert alice.client.post("/oauth/authorize/decision", data=data, base_url=ORIGIN, headers=headers).status_code == 303
+
+
+def test_the_day_that_a_grant_ends_on_still_counts(alice: Browser, bookshop: Shop, clock: Clock) -> None:
+    last = clock().date() + dt.timedelta(days=3)
+    bookshop.connect(alice, until=last.isoformat())
+    with alice.app.extensions["broker"].reading() as tx:
+        grant = grants.every(tx, alice.ring)[0]
+    assert f"{grant.expires_at:%Y-%m-%dT%H:%M:%S}" == f"{last}T23:59:59"
 
 
 def test_a_made_up_link_costs_nothing(alice: Browser) -> None:

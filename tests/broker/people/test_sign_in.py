@@ -61,6 +61,8 @@ def test_a_link_works_once(app: Flask, clock: Clock) -> None:
         assert refused.status_code == 422, mistake
         assert sentence in refused.text
         assert "Error:" in refused.text
+    at_once = client.post(path, data={**data, "name": "", "password": "short"}, **HERE).text
+    assert all(sentence in at_once for sentence in ("Choose a name", "at least 8", "differ"))
     assert client.post(path, data=data, **HERE).status_code == 303
     assert app.test_client().get(path, base_url=ORIGIN).status_code == 404
     late = f"/sign-up/{actions.make_link(broker).text}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Brings the vendored front-end files up to the versions named here: `python broker/static/refresh.py`, with npm on the path."""
+"""Brings the vendored front-end files up to the versions named here: `python -m broker.refresh`, with npm on the path."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-VENDOR = Path(__file__).parent / "vendor"
+VENDOR = Path(__file__).parent / "static" / "vendor"
 # fmt: off
 ICONS = (
     "activity", "arrow-left", "ban", "calendar", "check", "chevron-left", "chevron-right", "circle-alert", "circle-check", "clock", "copy",

@@ -5,7 +5,7 @@ from alembic import op
 
 import broker.db
 
-revision = "488f06785a54"
+revision = "6d76e322c490"
 down_revision = None
 branch_labels = None
 depends_on = None
