@@ -21,6 +21,7 @@ _ENDINGS: Final = {
     "restored": ("The broker ended it again", ", after an older copy of your data had come back"),
     "over": ("It reached its end date", ""),
     "uncollected": ("The broker ended it", ", because {name} never came to use it"),
+    "unsigned": ("The broker ended it", ", because {name} did not sign the agreement within 24 hours"),
 }
 
 
