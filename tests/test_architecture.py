@@ -46,7 +46,7 @@ LEAVES = {
     },
 }
 UPPER = {"schemas", "api", "pages", "endpoints", "metadata", "server", "consent", "choices", "cli"}
-GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal"}
+GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal", "verifying"}
 GROUND = {"config", "errors", "db", "writer", "opening", "migrations", "limits", "rows", "words"}
 # They put the whole together.
 TOP = {"__init__", "__main__", "serving", "demo", "synthetic"}

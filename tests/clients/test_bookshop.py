@@ -87,10 +87,12 @@ def test_each_refusal_is_said_plainly_and_passes(visitor: FlaskClient, broker: A
 
 def test_an_ended_grant_is_said_and_its_tokens_are_gone(visitor: FlaskClient, broker: Any, shop: Shop) -> None:
     connect(visitor, broker)
-    assert len(list((shop.folder / "tokens").iterdir())) == 1
+    assert len(list((shop.folder / "tokens").glob("*.json"))) == 1
     broker.ended = True
     assert "The person ended the grant" in get(visitor, "/").text
-    assert list((shop.folder / "tokens").iterdir()) == []
+    assert list((shop.folder / "tokens").glob("*.json")) == []
+    # What was agreed outlives the grant: it says by when its rows must be gone.
+    assert len(list((shop.folder / "tokens").glob("*.agreement"))) == 1
 
 
 def test_disconnecting_ends_the_grant_at_the_broker(visitor: FlaskClient, broker: Any) -> None:
