@@ -15,6 +15,7 @@ from broker.errors import NotFound
 from broker.grants import agreements
 from broker.grants.models import agreements as agreement_rows
 from broker.grants.models import changes, grants, use
+from broker.ledger import queries as ledger
 from broker.ledger.actions import Check
 from broker.vault.envelope import Place
 from broker.vault.keys import Keyring
@@ -157,6 +158,18 @@ def changes_of(tx: Connection, ring: Keyring, grant_id: bytes) -> list[str]:
     mine = (changes.c.person_id == ring.person_id) & (changes.c.grant_id == grant_id)
     rows = tx.execute(select(changes.c.n, changes.c.statement).where(mine).order_by(changes.c.n))
     return [ring.unseal(change_place(ring.person_id, grant_id, row.n), row.statement).decode() for row in rows]
+
+
+def reads_under(tx: Connection, ring: Keyring, grant: str) -> list[dict[str, Any]]:
+    """The ledger's entries of all reads that a grant gave, oldest first: receipts are made from them, there is no second log."""
+    found: list[dict[str, Any]] = []
+    below: int | None = None
+    while True:
+        page = ledger.page(tx, ring, ledger.Wanted(grant=grant, act="read", outcome="permitted"), below=below, limit=ledger.SCAN)
+        found += page.entries
+        below = page.older
+        if below is None:
+            return found[::-1]
 
 
 def opened_clauses(ring: Keyring, grant_id: bytes, version: int, sealed: bytes) -> tuple[Clause, ...]:

@@ -59,9 +59,9 @@ def _link(type_: str, agreement: str, number: int, before: str | None) -> Docume
     return {"type": type_, "agreement": agreement, "n": number, "prev": digest_of_statement(before) if before else agreement}
 
 
-def sign(signer: Signer, typ: str, content: Document) -> str:
+def sign(signer: Signer, typ: str, document: Document) -> str:
     """The statement as a compact JWS (RFC 7515 section 3.1) over canonical JSON."""
-    payload = rfc8785.dumps(content)
+    payload = rfc8785.dumps(document)
     protected, signature = signer.sign(typ, payload)
     return f"{protected}.{b64(payload)}.{signature}"
 
@@ -77,6 +77,12 @@ def receipts(signer: Signer, agreement: str, entries: Sequence[Mapping[str, Any]
 def digest_of_statement(statement: str) -> str:
     """The digest of a statement's payload, which the next one holds."""
     return digest(unb64(statement.split(".")[1], ""))
+
+
+def content(statement: str) -> Document:
+    """What a statement of our own says, unverified."""
+    found: Document = load(unb64(statement.split(".")[1], ""))
+    return found
 
 
 def verify(statements: Sequence[str], typ: str, agreement: Document, *, count: int | None = None) -> list[Document]:
@@ -98,12 +104,12 @@ def verify(statements: Sequence[str], typ: str, agreement: Document, *, count: i
             refuse(at, "Give a compact JWS.")
         raw = unb64(parts[1], at)
         check_signature(parts[1], {"protected": parts[0], "signature": parts[2]}, at, typ=typ, key=key, algorithms=("Ed25519",))
-        content = load(raw)
+        value = load(raw)
         previous = digest_of_statement(statements[number - 2]) if number > 1 else about
-        _read(content, at, typ, {"agreement": about, "n": number, "prev": previous}, state)
-        if rfc8785.dumps(content) != raw:
+        _read(value, at, typ, {"agreement": about, "n": number, "prev": previous}, state)
+        if rfc8785.dumps(value) != raw:
             refuse(at, "Write the payload in its canonical form (RFC 8785).")
-        found.append(content)
+        found.append(value)
     return found
 
 
@@ -119,10 +125,10 @@ _CHANGE_MEMBERS: Final = ("type", "agreement", "n", "prev", "state", "at")
 _RECEIPT_MEMBERS: Final = ("type", "agreement", "n", "prev", "clause", "purpose", "at", "rows", "oldest", "newest", "fields", "body")
 
 
-def _read(content: Any, pointer: str, typ: str, link: Mapping[str, Any], state: _State) -> None:
+def _read(value: Any, pointer: str, typ: str, link: Mapping[str, Any], state: _State) -> None:
     changes = typ == CHANGE
     names = _CHANGE_MEMBERS if changes else _RECEIPT_MEMBERS
-    found = documents.members(content, pointer, (*names, "clauses") if changes else names, names)
+    found = documents.members(value, pointer, (*names, "clauses") if changes else names, names)
     documents.choice(*found["type"], ("ConsentChange" if changes else "AccessReceipt",))
     for name, wanted in link.items():
         if type(found[name][0]) is not type(wanted) or found[name][0] != wanted:

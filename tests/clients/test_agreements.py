@@ -4,6 +4,7 @@ import base64
 import copy
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -187,10 +188,15 @@ def test_changes_are_a_chain() -> None:
 
 def test_the_command_says_it_in_a_sentence(tmp_path: Path) -> None:
     file = tmp_path / "agreement.json"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "clients" / "vendor")}
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([sys.executable, "-m", "proffer_vendor", *arguments], env=environment, capture_output=True, text=True, check=False)
+
     for content, code, words in ((FILE, 0, "holds: both have signed it"), (FILE.replace(b'"payload":"ey', b'"payload":"eY'), 10, "does not hold: ")):
         file.write_bytes(content)
-        run = subprocess.run([sys.executable, "-m", "proffer_vendor", "verify", str(file)], capture_output=True, text=True, check=False)
-        assert (run.returncode, run.stdout.count("\n")) == (code, 1), run.stderr
-        assert words in run.stdout
+        answer = run("verify", str(file))
+        assert (answer.returncode, answer.stdout.count("\n")) == (code, 1), answer.stderr
+        assert words in answer.stdout
     for arguments, code in ((["verify", str(tmp_path / "none")], 15), (["verify"], 2), (["sign", "x"], 2)):
-        assert subprocess.run([sys.executable, "-m", "proffer_vendor", *arguments], capture_output=True, check=False).returncode == code
+        assert run(*arguments).returncode == code
