@@ -92,11 +92,11 @@ def _prohibitions(clause: Clause, parties: Mapping[str, Any], uid: str) -> list[
         return []
     target, duties = _target(clause), clause.duties
     rules = [{"target": target, **parties, "action": use} for name, use in _USES.items() if not getattr(duties, name)]
-    if duties.onward == "none":
-        rules.append({"target": target, **parties, "action": "distribute"})
-    elif "*" not in duties.processors:
-        others = _constraint("recipient", "isNoneOf", sorted(duties.processors))
-        rules.append({"target": target, **parties, "action": "distribute", "constraint": [others]})
+    if "*" not in duties.processors:
+        # All constraints of a rule hold together: to others than these, and while it can still be told whose it is.
+        others = [_constraint("recipient", "isNoneOf", sorted(duties.processors))] if duties.processors else []
+        others += [_constraint(f"{OWN}anonymised", "eq", _typed("false", "boolean"))] if duties.onward == "anonymised" else []
+        rules.append({"target": target, **parties, "action": "distribute", **({"constraint": others} if others else {})})
     return [{"uid": f"{uid}#{clause.id}-not-{number}", **rule} for number, rule in enumerate(rules, 1)]
 
 

@@ -7,6 +7,8 @@ from hypothesis import Phase, find, given, settings
 from hypothesis.errors import NoSuchExample
 
 from broker.grants import agreements, statements
+from policies.negotiate import differences, negotiate
+from tests.policies import worlds
 from tests.policies.agreeing import PROPERTIES, WORLD
 from tests.policies.properties import holds
 
@@ -20,6 +22,21 @@ def test_they_hold(name: str) -> None:
         holds(PROPERTIES[name], world)
 
     run()
+
+
+@given(WORLD)
+def test_the_vendor_is_told_what_a_comparison_shows(world: dict[str, Any]) -> None:
+    """`differences` says what `narrowed` says, without why; and an end that lies where it was asked for is none, once it is a date."""
+    proposal = negotiate(world["terms"], world["request"])
+    for clause in proposal.clauses:
+        item, named = proposal.item_of(clause.id), ("dim", "asked", "given", "code")
+        told = differences(item, clause)
+        assert told == [{name: getattr(line, name) for name in named} for line in proposal.narrowed if line.clause == clause.id]
+        begun = clause.starting(worlds.NOW)
+        later = differences(item, begun)
+        assert [line for line in later if line["dim"] != "validity"] == [line for line in told if line["dim"] != "validity"]
+        same_end = item.clause.validity.starting(worlds.NOW) == begun.validity
+        assert any(line["dim"] == "validity" for line in later) == ("validity" in item.stated and not same_end)
 
 
 def is_found(name: str) -> bool:

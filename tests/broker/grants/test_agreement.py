@@ -13,10 +13,11 @@ import rfc8785
 from flask import Flask
 from joserfc.jwk import ECKey, OctKey, OKPKey
 from makers import Browser, Clock, Extension, Shop, purchase, purchases, signature_of
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from broker.grants import actions, agreements, queries
 from broker.grants.agreements import Background, NotSigned
+from broker.grants.models import agreements as rows
 from broker.ledger import queries as ledger
 from broker.oauth import actions as oauth
 from broker.vault.signing import Signer
@@ -196,6 +197,17 @@ def test_giving_makes_an_agreement_with_the_persons_signature(stored: Browser, b
     assert grant.agreement == hashlib.sha256(signed.payload).digest()
     assert content["second_party"]["jwk"]["kty"] == "EC"
     assert set(content["second_party"]) == {"role", "id", "name", "jwk"}
+
+
+def test_it_lies_sealed(stored: Browser, bookshop: Shop) -> None:
+    """Neither what was agreed, nor who signed, nor the salt stands open in the store."""
+    bookshop.connect(stored)
+    signed = signed_of(stored, bookshop)
+    with stored.app.extensions["broker"].reading() as tx:
+        (row,) = tx.execute(select(rows).where(rows.c.person_id == stored.person_id))
+    for column in (row.document, row.countersignature, row.opening):
+        for secret in (b"eyJ", b"signature", b"Person", b"books", b"salt", signed.opening["salt"].encode(), signed.countersignature["signature"].encode()[:20]):
+            assert secret not in column
 
 
 def test_no_two_vendors_see_the_same_key_or_id(stored: Browser, bookshop: Shop, otherstore: Shop, bob: Browser) -> None:
