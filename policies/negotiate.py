@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from policies.clauses import Clause, dimensions, with_own_sites
@@ -200,15 +201,13 @@ def _lines(item: Item, rule: Rule, clause: Clause, denies: Sequence[Deny]) -> li
     return lines
 
 
-def differences(item: Item, clause: Clause) -> list[dict[str, Any]]:
-    """Return where a clause that was given differs from its item: dim, asked, given and code.
+def differences(item: Item, clause: Clause, at: datetime) -> list[dict[str, Any]]:
+    """Return where a clause that was given at `at` differs from its item: dim, asked, given and code.
 
     That is what the vendor may see (section 7): whoever holds the request and the clause can work it out.
     """
-    since = clause.validity.since
     # An end that lies where it was asked for is no difference, however it was written.
-    wanted = item.clause if since is None else item.clause.starting(since)
-    asked, given = dimensions(wanted.to_json()), dimensions(clause.to_json())
+    asked, given = dimensions(item.clause.starting(at).to_json()), dimensions(clause.to_json())
     stated = dimensions(item.clause.to_json())
     lines = []
     for dim in stated:

@@ -45,7 +45,7 @@ def show(grant_id: str) -> Response:
         "created": _moment(grant.given_at),
         "expires_at": _moment(grant.expires_at),
         "authorization_details": details.given(grant.clauses),
-        "narrowed": details.narrowed(grant.details["request"], grant.details["shown"]["ticked"], grant.clauses),
+        "narrowed": details.narrowed(grant.details["request"], grant.details["shown"]["ticked"], grant.clauses, grant.given_at),
         "agreement": orjson.loads(signed.document) if signed else None,
         "changes": changes,
     }

@@ -1,5 +1,6 @@
 """What vendors get to know of a grant: its clauses in the words of RFC 9396 (`identifier`, `actions`, `datatypes`), and where less was given than asked."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ def given(clauses: Sequence[Clause]) -> list[dict[str, Any]]:
     return found
 
 
-def narrowed(request: Mapping[str, Any], ticked: Sequence[str], clauses: Sequence[Clause]) -> list[dict[str, Any]]:
+def narrowed(request: Mapping[str, Any], ticked: Sequence[str], clauses: Sequence[Clause], given_at: dt.datetime) -> list[dict[str, Any]]:
     """Where the clauses give less than the vendor's own request asked: clause, dim, asked, given, code, and never why (rule G11).
 
     It is worked out from the request and what is given alone, so that a cut by the person's terms and one by their hand look alike. `ticked` holds
@@ -35,7 +36,7 @@ def narrowed(request: Mapping[str, Any], ticked: Sequence[str], clauses: Sequenc
     for item in asked.items:
         mine = [clause for clause in clauses if of_item.get(clause.id) == item.id]
         for clause in mine:
-            lines += [{"clause": clause.id, **line} for line in differences(item.resolved(asked.facts.domains), clause)]
+            lines += [{"clause": clause.id, **line} for line in differences(item.resolved(asked.facts.domains), clause, given_at)]
         if not mine:
             lines.append({"clause": item.id, "dim": "action", "asked": item.clause.action, "given": None, "code": "fewer"})
     return lines

@@ -30,13 +30,12 @@ def test_the_vendor_is_told_what_a_comparison_shows(world: dict[str, Any]) -> No
     proposal = negotiate(world["terms"], world["request"])
     for clause in proposal.clauses:
         item, named = proposal.item_of(clause.id), ("dim", "asked", "given", "code")
-        told = differences(item, clause)
-        assert told == [{name: getattr(line, name) for name in named} for line in proposal.narrowed if line.clause == clause.id]
         begun = clause.starting(worlds.NOW)
-        later = differences(item, begun)
-        assert [line for line in later if line["dim"] != "validity"] == [line for line in told if line["dim"] != "validity"]
+        told = differences(item, begun, worlds.NOW)
+        said = [{name: getattr(line, name) for name in named} for line in proposal.narrowed if line.clause == clause.id]
+        assert [line for line in told if line["dim"] != "validity"] == [line for line in said if line["dim"] != "validity"]
         same_end = item.clause.validity.starting(worlds.NOW) == begun.validity
-        assert any(line["dim"] == "validity" for line in later) == ("validity" in item.stated and not same_end)
+        assert any(line["dim"] == "validity" for line in told) == ("validity" in item.stated and not same_end)
 
 
 def is_found(name: str) -> bool:
