@@ -15,6 +15,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey
 from makers import Browser, Clock, Extension, Shop, purchase, purchases, signature_of
 from sqlalchemy import select, update
 
+from broker.db import Prepared
 from broker.grants import actions, agreements, queries
 from broker.grants.agreements import Background, NotSigned
 from broker.grants.models import agreements as rows
@@ -235,6 +236,22 @@ def test_nothing_is_read_before_the_vendor_has_signed(stored: Browser, bookshop:
     assert bookshop.countersign().status_code == 204
     assert len(bookshop.read().json["items"]) == 1
     assert "both signed it" in stored.get(f"/grants/{bookshop.tokens['grant_id']}").text
+
+
+def test_the_ledgers_transaction_asks_once_more(stored: Browser, bookshop: Shop, clock: Clock) -> None:
+    """Where a read is entered the row must still say that it is signed: what was decided before does not count."""
+    bookshop.connect(stored, sign=False)
+    grant_id = queries.to_bytes(bookshop.tokens["grant_id"])
+
+    def holds(version: int) -> bool:
+        with stored.app.extensions["broker"].reading() as tx:
+            statement, given = queries.still_live(stored.person_id, grant_id, version, clock())
+            assert isinstance(statement, Prepared)
+            return statement.run(tx, given).fetchone() is not None
+
+    assert not holds(1)
+    bookshop.countersign()
+    assert (holds(1), holds(2)) == (False, True)
 
 
 def test_both_sides_hold_the_same_bytes(stored: Browser, bookshop: Shop) -> None:

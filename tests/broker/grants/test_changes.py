@@ -152,6 +152,16 @@ def test_what_no_statement_says(reading: Browser, bookshop: Shop) -> None:
             statements.verify([text], statements.CHANGE, content)  # type: ignore[list-item]
 
 
+def test_a_statement_has_one_form(reading: Browser, bookshop: Shop) -> None:
+    content, signer = content_of(reading, bookshop), reading.ring.signer("https://books.example")
+    (good,) = forged(reading, bookshop)
+    raw = json.dumps(statements.content(good)).encode()
+    protected, signature = signer.sign(statements.CHANGE, raw)
+    with pytest.raises(Malformed) as refused:
+        statements.verify([f"{protected}.{agreements.b64(raw)}.{signature}"], statements.CHANGE, content)
+    assert "canonical" in refused.value.errors[0]["detail"]
+
+
 def test_nothing_follows_the_end(reading: Browser, bookshop: Shop) -> None:
     content = content_of(reading, bookshop)
     about, signer = agreements.digest_of(content), reading.ring.signer("https://books.example")

@@ -56,6 +56,25 @@ def test_it_is_refused_at_its_place(row: dict[str, Any]) -> None:
     assert refused.value.errors[0]["detail"].endswith(".")
 
 
+CANONICAL = rfc8785.dumps(GOOD)
+WRITTEN = {
+    "with spaces": json.dumps(GOOD, sort_keys=True, ensure_ascii=False).encode(),
+    "out of order": json.dumps(dict(reversed(GOOD.items())), separators=(",", ":"), ensure_ascii=False).encode(),
+    "with escapes": json.dumps(GOOD, sort_keys=True, separators=(",", ":")).encode(),
+    "with a letter escaped": CANONICAL.replace(b'"Agreement"', b'"\\u0041greement"'),
+    "with a line at its end": CANONICAL + b"\n",
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_payload_has_one_form(name: str) -> None:
+    """RFC 8785: the same content in other bytes is refused, whoever signed it."""
+    assert json.loads(WRITTEN[name]) == GOOD
+    with pytest.raises(Malformed) as refused:
+        agreements.verify(signed(WRITTEN[name]))
+    assert refused.value.errors == [{"pointer": "/payload", "detail": "Write the payload in its canonical form (RFC 8785)."}]
+
+
 DOCUMENTS = {
     "no JSON": (b"{", ""),
     "not UTF-8": (b"\xff\xfe", ""),
