@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from markupsafe import Markup
 
 from broker.grants import agreements, statements
 from broker.grants.queries import Signed
@@ -52,8 +53,30 @@ def _chain(kept: Kept, found: Sequence[str]) -> bytes:
     return _json({"agreement": kept.digest, "count": len(found), "statements": list(found)})
 
 
+_PAGE: Final = Markup(
+    '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Agreement of {made}</title></head>\n<body>\n<h1>Agreement of {made}</h1>\n'
+    "<p>{text}</p>\n<dl>{facts}</dl>\n<p>{signed}</p>\n</body>\n</html>\n"
+)
+
+
+def _readable(kept: Kept) -> bytes:
+    """The agreement as a page that stands alone and loads nothing."""
+    content = kept.signed.content
+    vendor = content["second_party"]
+    facts = {
+        "Person": content["first_party"]["id"], "Vendor": f"{vendor['name']} ({vendor['id']})",
+        "Address": vendor.get("address"), "Contact": vendor.get("contact"),
+        "Law": content["jurisdiction"], "Made": content["made"], "Until": content["validity"]["until"], "Ended at": content["end"]["how"][0],
+        "Number": content["id"], "Digest": kept.digest,
+    }  # fmt: skip
+    told = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(name, value) for name, value in facts.items() if value)
+    signed = "Both sides have signed it." if kept.signed.countersignature else "The vendor has not signed it yet."
+    return str(_PAGE.format(made=content["made"][:10], text=content["notice"]["text"], facts=told, signed=signed)).encode()
+
+
 FILES: Final[dict[str, File]] = {
     "agreement.json": File("The signed agreement, the bytes that both sides keep (JWS)", JSON, lambda kept: kept.signed.document),
+    "agreement.html": File("The same to read", "text/html", _readable),
     "consent-record.jsonld": File(
         "A consent record (ISO/IEC TS 27560, DPV JSON-LD)", JSON_LD, lambda kept: _json(dpv27560.record(kept.signed.content, kept.changed))
     ),

@@ -58,8 +58,16 @@ def test_it_suggests_shows_its_rows_and_what_was_cut(visitor: FlaskClient, broke
     assert "Salt on the Causeway" not in page.text
     assert "<li>Price: exact, you gave steps of 10</li>" in page.text
     assert "<li>What you put in a cart</li>" in page.text
+    assert "we asked for this in vain, and you saw us ask" in page.text
     assert "at-1" not in page.text
     assert "rt-1" not in page.text
+
+
+def test_where_nothing_was_cut_it_says_so(visitor: FlaskClient, broker: Any) -> None:
+    broker.narrowed = []
+    page = connect(visitor, broker)
+    assert "Nothing: you gave what we asked for." in page.text
+    assert "in vain" not in page.text
 
 
 def test_a_no_is_fine(visitor: FlaskClient, broker: Any) -> None:

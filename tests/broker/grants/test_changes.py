@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from flask import Flask
 from makers import Browser, Clock, Extension, Shop, purchase, purchases
 from sqlalchemy import delete, select, update
 
@@ -12,6 +13,7 @@ from broker.errors import Conflict, Unprocessable, Unsealable
 from broker.grants import actions, agreements, queries, statements
 from broker.grants.models import changes
 from broker.oauth import actions as oauth
+from broker.vendors.models import vendors
 from policies.clauses import Clause
 from policies.documents import Malformed
 
@@ -300,13 +302,30 @@ def test_a_receipt_tells_no_day_that_the_vendor_did_not_see() -> None:
 
 def test_another_persons_files_are_like_missing_ones(reading: Browser, bob: Browser, bookshop: Shop) -> None:
     grant = bookshop.tokens["grant_id"]
-    names = ["agreement.json", "consent-record.jsonld", "consent-receipt.jsonld", "kantara.json", "odrl.jsonld", "changes.json", "receipts.json"]
+    names = ["agreement.json", "agreement.html", "consent-record.jsonld", "consent-receipt.jsonld", "kantara.json", "odrl.jsonld", "changes.json", "receipts.json"]
     page = reading.get(f"/grants/{grant}").text
     for name in names:
         answer = reading.get(f"/grants/{grant}/files/{name}")
         assert answer.status_code == 200
         assert answer.headers["Content-Disposition"].startswith("attachment; filename=books.example-")
-        assert answer.mimetype in {"application/json", "application/ld+json"}
+        assert answer.mimetype in {"application/json", "application/ld+json", "text/html"}
         assert f"/grants/{grant}/files/{name}" in page
         assert bob.get(f"/grants/{grant}/files/{name}").status_code == 404
     assert reading.get(f"/grants/{grant}/files/other.json").status_code == 404
+
+
+def test_the_readable_file_cannot_carry_markup(app: Flask, alice: Browser) -> None:
+    """The vendor's own words are escaped, wherever they stand."""
+    shop = Shop.register(app, "evil.example")
+    with app.extensions["broker"].data.writing() as tx:
+        tx.execute(update(vendors).where(vendors.c.vendor_id == "https://evil.example").values(name="<script>x</script>", address="<img src=x>", contact="a@evil.example"))
+    shop.connect(alice, [{**purchases(), "gives": [{"kind": "discount", "text": "<b>5%</b>"}]}])
+    grant = shop.tokens["grant_id"]
+    text = alice.get(f"/grants/{grant}/files/agreement.html").text
+    page = alice.get(f"/grants/{grant}").text
+    assert "In return they say: “&lt;b&gt;5%&lt;/b&gt;”." in text
+    assert "<b>5%" not in page
+    for markup in ("<script", "<img", "<b>"):
+        assert markup not in text
+    assert "Both sides have signed it." in text
+    assert "&lt;img src=x&gt;" in text
