@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from policies.clauses import Clause, dimensions, with_own_sites
@@ -196,9 +197,28 @@ def _lines(item: Item, rule: Rule, clause: Clause, denies: Sequence[Deny]) -> li
         got = given.get(dim, absent)
         if dim in item.stated and got != wanted:
             cause, by = _cause(item, rule, clause, dim, denies)
-            code = _CODES.get(dim) or _CODES.get(dim.partition(".")[0], "fewer")
-            lines.append(Narrowing(clause.id, dim, wanted, got, code, cause, by))
+            lines.append(Narrowing(clause.id, dim, wanted, got, _code(dim), cause, by))
     return lines
+
+
+def differences(item: Item, clause: Clause, at: datetime) -> list[dict[str, Any]]:
+    """Return where a clause that was given at `at` differs from its item: dim, asked, given and code.
+
+    That is what the vendor may see (section 7): whoever holds the request and the clause can work it out.
+    """
+    # An end that lies where it was asked for is no difference, however it was written.
+    asked, given = dimensions(item.clause.starting(at).to_json()), dimensions(clause.to_json())
+    stated = dimensions(item.clause.to_json())
+    lines = []
+    for dim in stated:
+        absent = "hidden" if dim.startswith("fields.") else None
+        if dim in item.stated and given.get(dim, absent) != asked.get(dim, absent):
+            lines.append({"dim": dim, "asked": stated[dim], "given": given.get(dim, absent), "code": _code(dim)})
+    return lines
+
+
+def _code(dim: str) -> str:
+    return _CODES.get(dim) or _CODES.get(dim.partition(".")[0], "fewer")
 
 
 def _cause(item: Item, rule: Rule, clause: Clause, dim: str, denies: Sequence[Deny]) -> tuple[str, str]:

@@ -63,7 +63,7 @@ def test_the_answer_says_what_was_really_granted(alice: Browser, bookshop: Shop)
     assert entry["datatypes"] == ["purchase"]
     assert entry["fields"] == {"category": "top", "price": "band", "time": "day"}
     assert entry["window"] == {"max_age": "P30D", "min_age": "P1D"}
-    assert entry["validity"]["until"] == "2026-12-31T00:00:00Z"
+    assert entry["validity"]["until"] == "2026-12-31T23:59:59Z"
     assert not {"why", "minimum", "roster_accepts", "want"} & set(entry)
 
 
