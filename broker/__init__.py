@@ -14,6 +14,7 @@ from broker.events.answers import answers as answers_api
 from broker.events.api import api as events_api
 from broker.events.pages import pages as events_pages
 from broker.grants.actions import end_again
+from broker.grants.api import api as grants_api
 from broker.grants.pages import pages as grants_pages
 from broker.home.pages import pages as home_pages
 from broker.imports.pages import pages as imports_pages
@@ -29,8 +30,8 @@ from broker.terms.pages import pages as terms_pages
 from broker.vendors.actions import seed_extension
 
 CAPABILITIES = (
-    home_pages, people_pages, oauth, oauth_pages, metadata.metadata, terms_pages, grants_pages, events_api, answers_api, events_pages, imports_pages,
-    ledger_pages, documentation.documentation, health.health,
+    home_pages, people_pages, oauth, oauth_pages, metadata.metadata, terms_pages, grants_pages, grants_api, events_api, answers_api, events_pages,
+    imports_pages, ledger_pages, documentation.documentation, health.health,
 )  # fmt: skip
 
 

@@ -164,29 +164,19 @@ def terms_show(broker: "Broker", name: str | None, number: int | None, words: bo
 
 @main.command()
 @click.option("--person", "name", help="Whose ledger; everybody's by default.")
+@click.option("--agreement", "file", type=click.File("rb"), help="A signed agreement to check instead; needs no broker.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@with_broker
-def verify(broker: "Broker", name: str | None, as_json: bool) -> None:  # noqa: FBT001 - a click option
-    """Recompute the ledger from its entries, offline, and say in one sentence whether it holds."""
-    from broker.ledger import queries  # noqa: PLC0415 - see opened
-    from broker.people import queries as people  # noqa: PLC0415 - see opened
+def verify(name: str | None, file: Any, as_json: bool) -> None:  # noqa: FBT001 - a click option
+    """Recompute the ledger from its entries, offline, and say in one sentence whether it holds; or check a signed agreement."""
+    from broker import verifying  # noqa: PLC0415 - see opened
 
-    named = [person_named(broker, name)] if name else None
-    with broker.reading() as tx:
-        whose = named or people.everyone(tx)
-        verdicts = [verdict for each in whose for verdict in queries.verify(tx, broker.keyring(each))]
-    broken = [verdict for verdict in verdicts if verdict.code]
-    entries = sum(verdict.size for verdict in verdicts)
-    if as_json:
-        logs = [{"size": each.size, "root": each.root, "code": each.code, "problem": each.problem} for each in verdicts]
-        click.echo(json.dumps({"ok": not broken, "logs": logs}))
-    elif broken:
-        click.echo(f"The ledger does not hold: {broken[0].problem}")
+    if file is not None:
+        found = verifying.agreement(file.read(verifying.MOST_BYTES + 1))
     else:
-        size = f"{entries} entr{'y' if entries == 1 else 'ies'} in {len(verdicts)} log{'' if len(verdicts) == 1 else 's'}"
-        click.echo(f"The ledger holds: {size}, none altered, none missing.")
-    order = (15, 10, 12, 11, 13, 14)
-    sys.exit(min((verdict.code for verdict in broken), key=order.index) if broken else 0)
+        with opened() as broker:
+            found = verifying.ledger(broker, person_named(broker, name) if name else None)
+    click.echo(json.dumps(found.document) if as_json else found.sentence)
+    sys.exit(found.code)
 
 
 # A grant's id may begin with a dash.

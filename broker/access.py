@@ -40,6 +40,9 @@ class Access:
     clauses: tuple[Clause, ...]
     limited_to: tuple[str, ...]
     terms_version: int
+    countersigned: bool
+    # SHA-256 of the agreement; none for the person's own extension.
+    agreement: bytes | None
     vendor_classes: frozenset[str]
 
     @property
@@ -83,7 +86,7 @@ def look_up() -> Access:
     access = Access(
         row.person_id, ring, row.client_id, row.vendor_id or "", row.grant_id, row.status, row.version, row.given_at, row.expires_at,
         grant_queries.opened_clauses(ring, row.grant_id, row.version, row.clauses), tuple(row.limited_to.split()), row.terms_version,
-        frozenset(row.vendor_classes or ()),
+        row.countersigned_at is not None, row.agreement, frozenset(row.vendor_classes or ()),
     )  # fmt: skip
     ended = row.status not in grant_queries.LIVE or now >= row.expires_at
     reasons = {"grant-ended": ended, "token-ended": row.token_ended_at is not None, "client-disabled": not row.enabled}

@@ -17,6 +17,7 @@ RANGES = {
     "port": (1, 65535), "workers": (1, 256), "threads": (1, 256), "session_idle_days": (1, 3650), "session_days": (1, 3650), "import_max_mib": (1, 4096),
     "rate_client_in_flight": (1, 10_000),
 }  # fmt: skip
+JURISDICTION = re.compile(r"[A-Z]{2}")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -40,6 +41,7 @@ class Settings:
     host: str = _setting("127.0.0.1", "Address the server listens on.")
     port: int = _setting(8440, "Port the server listens on.")
     origin: str = _setting("", "Public origin, such as https://broker.example; empty means http://localhost:<port>.")
+    jurisdiction: str = _setting("EU", "Whose law agreements name: the two letters of the country the people of this broker live in, or EU.")
     workers: int = _setting(1, "Server processes.")
     threads: int = _setting(4, "Request threads in each process.")
     sandbox: bool = _setting(False, "Say on every page and in the metadata that the people in this broker are synthetic.")
@@ -75,6 +77,8 @@ class Settings:
         for name, (least, most) in RANGES.items():
             if not least <= getattr(self, name) <= most:
                 raise WrongSetting(f"{PREFIX}{name.upper()} is {getattr(self, name)}: give a whole number from {least} to {most}.")
+        if not JURISDICTION.fullmatch(self.jurisdiction):
+            raise WrongSetting(f"{PREFIX}JURISDICTION is {self.jurisdiction!r}: give the two capital letters of a country, such as IE, or EU.")
         if self.log_level not in LEVELS:
             raise WrongSetting(f"BROKER_LOG_LEVEL is {self.log_level!r}: give one of {', '.join(LEVELS)}.")
         for name in (each.name for each in fields(self) if each.name.startswith("rate_") and each.type is str):

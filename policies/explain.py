@@ -43,7 +43,6 @@ CAUSES = {
     "unknown-vendor": "Your terms say nothing to this vendor",
     "base": "The standard agreement does not allow it",
     "not-available": "This broker cannot do it yet",
-    "person": "You chose so",
 }
 _ACTIONS = {"read": "to see events of yours", "contact": "to write to you", "ask": "to ask you questions"}
 _FIELDS = "fields."
@@ -250,8 +249,8 @@ def narrowing(line: Narrowing) -> str:
         nothing = "Your terms give nothing of it" if line.cause == "not-in-terms" else CAUSES[line.cause]
         return f"Of one thing they asked for ({_ACTIONS.get(str(line.asked), 'on other conditions')}) nothing can be given. {nothing}{rule}."
     noun = FIELDS[line.dim[len(_FIELDS) :]].noun if line.dim.startswith(_FIELDS) else DIMENSIONS[line.dim]
-    name, gave = noun[0].upper() + noun[1:], "you gave" if line.cause == "person" else "your terms allow"
-    return f"{name}: they asked for {_value(line.dim, line.asked)}, {gave} {_value(line.dim, line.given)}. {because}"
+    name = noun[0].upper() + noun[1:]
+    return f"{name}: they asked for {_value(line.dim, line.asked)}, your terms allow {_value(line.dim, line.given)}. {because}"
 
 
 def _value(dim: str, value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from policies.answers import NEEDS
@@ -205,23 +206,28 @@ def _lines(item: Item, asked: Mapping[str, Any], clause: Clause) -> list[tuple[s
     for dim, wanted in asked.items():
         got = given.get(dim, HIDDEN if dim.startswith("fields.") else None)
         if dim in item.stated and got != wanted:
-            lines.append((dim, wanted, got, CODES.get(dim) or CODES.get(dim.partition(".")[0], "fewer")))
+            lines.append((dim, wanted, got, _code(dim)))
     return lines
 
 
-def chosen_lines(proposal: Proposal, chosen: Iterable[Clause]) -> tuple[Narrowing, ...]:
-    """Return the lines once the person has chosen, cause `person` where they gave less than was proposed.
+def differences(item: Item, clause: Clause, at: datetime) -> list[dict[str, Any]]:
+    """Return where a clause that was given at `at` differs from its item: dim, asked, given and code.
 
-    `chosen` are clauses under their proposed ids, before `starting`. Items without a clause keep their line; parts not chosen have none.
+    That is what the vendor may see (section 7): whoever holds the request and the clause can work it out.
     """
-    proposed = {(line.clause, line.dim): line for line in proposal.narrowed}
-    lines = [line for line in proposal.narrowed if "~" not in line.clause]
-    for clause in chosen:
-        item = proposal.item_of(clause.id)
-        for dim, asked, given, code in _lines(item, dimensions(item.clause.to_json()), clause):
-            line = proposed.get((clause.id, dim))
-            lines.append(line if line and line.given == given else Narrowing(clause.id, dim, asked, given, code, "person", None))
-    return tuple(lines)
+    # An end that lies where it was asked for is no difference, however it was written.
+    asked, given = dimensions(item.clause.starting(at).to_json()), dimensions(clause.to_json())
+    stated = dimensions(item.clause.to_json())
+    lines = []
+    for dim in stated:
+        absent = HIDDEN if dim.startswith("fields.") else None
+        if dim in item.stated and given.get(dim, absent) != asked.get(dim, absent):
+            lines.append({"dim": dim, "asked": stated[dim], "given": given.get(dim, absent), "code": _code(dim)})
+    return lines
+
+
+def _code(dim: str) -> str:
+    return CODES.get(dim) or CODES.get(dim.partition(".")[0], "fewer")
 
 
 class _Causes:

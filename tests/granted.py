@@ -5,17 +5,26 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from joserfc.jwk import OKPKey
+from makers import signature_of
 from sqlalchemy import insert
 
 from broker.grants import actions as grants
+from broker.grants import queries
+from broker.grants.agreements import TYP, Background, b64
 from broker.oauth.models import tokens
 from broker.opening import Broker
 from broker.people import actions as people
 from broker.vault import credentials
-from broker.vendors.actions import add_client
+from broker.vendors import queries as vendors
+from broker.vendors.actions import EXTENSION, add_client
 from policies.clauses import Clause
+from policies.terms import DEFAULT_TERMS
 
 DOMAIN = "books.example"
+# The vendor's key: fixed, so that a process that was killed and started again still has it.
+SEED = b64(bytes(range(32)))
+PUBLIC = {"crv": "Ed25519", "kty": "OKP", "x": "A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"}
 READ: dict[str, Any] = {
     "id": "c1", "action": "read", "base": "PDC-INTENT", "purposes": ["dpv:ProvideProductRecommendations"], "kinds": ["purchase"], "form": "rows",
     "fields": {"time": "day", "category": "leaf", "price": "bucket:10", "quantity": "exact", "product": "exact"},
@@ -35,20 +44,19 @@ class Granted:
 
 def a_client(broker: Broker) -> str:
     """A registered vendor's client."""
-    return add_client(broker, {"client_name": "Books", "domain": DOMAIN, "redirect_uris": [f"https://{DOMAIN}/callback"], "jwks": {"keys": []}})
+    return add_client(broker, {"client_name": "Books", "domain": DOMAIN, "redirect_uris": [f"https://{DOMAIN}/callback"], "jwks": {"keys": [PUBLIC]}})
 
 
 def granted(broker: Broker, person_id: bytes, client_id: str, document: dict[str, Any], number: int = 1) -> list[Granted]:
     """Give `number` grants of one clause, in one transaction."""
     ring, now = broker.keyring(person_id), broker.now()
-    reads = document["action"] == "read"
-    vendor = f"https://{DOMAIN}" if reads else ""
-    details = {"client": {"domain": DOMAIN if reads else "", "vendor": vendor}}
+    with broker.reading() as tx:
+        client = vendors.client(tx, client_id)
+    assert client
+    details = {"client": {"domain": client.domain, "vendor": client.vendor_id}, "request": request_for(document), "shown": {"ticked": ["i1~any"]}}
+    background = Background(details["request"], now, DEFAULT_TERMS.to_json(), details["shown"])
     clauses = [Clause.parse(document).starting(now)]
-    given = [
-        grants.give(ring, client_id=client_id, vendor_id=vendor, clauses=clauses, expires_at=now + dt.timedelta(days=90), details=details, now=now)
-        for _ in range(number)
-    ]
+    given = [grants.give(broker, ring, client, clauses, background=background, details=details, now=now) for _ in range(number)]
     access = [credentials.mint(broker.vault.route_key, "at", person_id) for _ in given]
     # Without a refresh token the sweep would end the grant: nothing could use it for long.
     refresh = [credentials.mint(broker.vault.route_key, "rt", person_id) for _ in given]
@@ -66,7 +74,26 @@ def granted(broker: Broker, person_id: bytes, client_id: str, document: dict[str
         tx.execute(insert(tokens), rows)
 
     broker.write(job)
+    if client_id != EXTENSION:
+        for each in given:
+            countersign(broker, person_id, each.grant_id)
     return [Granted(each.grant_id, each.entry.grant or "", token.text) for each, token in zip(given, access, strict=True)]
+
+
+def request_for(document: dict[str, Any]) -> dict[str, Any]:
+    """What a vendor would have pushed to get this clause."""
+    outer = ("id", "action", "kinds", "purposes", "base")
+    item = {"id": "i1", "why": "To test", **{name: document[name] for name in outer[1:4] if name in document}}
+    return {"vendor": f"https://{DOMAIN}", "items": [{**item, "want": {name: value for name, value in document.items() if name not in outer}}]}
+
+
+def countersign(broker: Broker, person_id: bytes, grant_id: bytes) -> None:
+    """What the vendor's SDK does before its first read."""
+    with broker.reading() as tx:
+        signed = queries.agreement(tx, broker.keyring(person_id), grant_id)
+    assert signed
+    key = OKPKey.import_key({**PUBLIC, "d": SEED})
+    grants.countersign(broker, person_id, grant_id, signature_of(key, b64(signed.payload), {"alg": "Ed25519", "kid": key.thumbprint(), "typ": TYP}))
 
 
 def a_person(broker: Broker, name: str = "alice") -> bytes:

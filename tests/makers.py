@@ -130,6 +130,13 @@ class Browser:
         return event_actions.take_in(broker, self.ring, checked, origin=origin, within=None, entry=ledger.Entry("import", now))
 
 
+def signature_of(key: Any, payload: str, header: dict[str, Any]) -> dict[str, str]:
+    """A signature as a JWS in general form holds it."""
+    raw = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+    protected, _, signature = jws.serialize_compact(header, raw, key, algorithms=[header["alg"]]).split(".")
+    return {"protected": protected, "signature": signature}
+
+
 @dataclass
 class Shop:
     """A vendor's server: authenticates, pushes, redeems, reads."""
@@ -203,12 +210,30 @@ class Shop:
             self.tokens = {**self.tokens, **answer.json}
         return answer
 
-    def connect(self, person: Browser, details: list[dict[str, Any]] | None = None, **narrowed: Any) -> dict[str, Any]:
-        """The whole way to a token; returns the token answer."""
+    def connect(self, person: Browser, details: list[dict[str, Any]] | None = None, *, sign: bool = True, **narrowed: Any) -> dict[str, Any]:
+        """The whole way to a token, and to the right to read; returns the token answer."""
         answer = person.give(self.ask(details), **narrowed)
         redeemed = self.redeem(answer["code"])
         assert redeemed.status_code == 200, redeemed.text
+        if sign:
+            signed = self.countersign()
+            assert signed.status_code == 204, signed.text
         return dict(redeemed.json)
+
+    def call(self, method: str, path: str = "", **kwargs: Any) -> TestResponse:
+        """Call a route of the own grant."""
+        headers = {"Authorization": f"Bearer {self.tokens['access_token']}", **kwargs.pop("headers", {})}
+        return self.client.open(f"/v1/grants/{self.tokens['grant_id']}{path}", method=method, base_url=ORIGIN, headers=headers, **kwargs)
+
+    def signature(self, payload: str | None = None, **header: Any) -> dict[str, str]:
+        """Our signature over the agreement (or another payload, base64url); `header` replaces or (as None) removes members."""
+        payload = payload or self.call("GET").json["agreement"]["payload"]
+        full = {"alg": "ES256", "kid": self.key.thumbprint(), "typ": "consent-agreement+jws", **header}
+        return signature_of(self.key, payload, {name: value for name, value in sorted(full.items()) if value is not None})
+
+    def countersign(self, signature: dict[str, str] | None = None) -> TestResponse:
+        """Send our signature."""
+        return self.call("PUT", "/signature", json=signature or self.signature())
 
     def read(self, query: str = "", token: str | None = None) -> TestResponse:
         """Read events."""

@@ -18,6 +18,7 @@ from broker.events import actions, queries, schemas, shape
 from broker.events.queries import Position
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
+from broker.grants.agreements import named
 from broker.ledger import actions as ledger
 from broker.opening import Broker
 from broker.session import csrf
@@ -45,14 +46,14 @@ DETAILS: Final = {
 
 
 def decided(tx: Connection, access: Access, denies: Collection[Deny], now: dt.datetime) -> Grant:
-    """The grant as `policies.decide` wants it. Until agreements are signed by both sides, every grant counts as countersigned."""
+    """The grant as `policies.decide` wants it."""
     # Whoever has a grant has agreed with the person before; whether they bought there is looked up only where a deny asks.
     classes = access.vendor_classes | {"prior-agreement"}
     if any(deny.vendors is not None and "known" in deny.vendors for deny in denies) and queries.bought_at(tx, access.ring, access.domain):
         classes |= {"known"}
     return Grant(
         id=access.grant, client=access.client_id, vendor=access.vendor_id, status=access.status, version=access.version, clauses=access.clauses,
-        given=min(access.given_at, now), expires_at=access.expires_at, countersigned=True, vendor_classes=classes,
+        given=min(access.given_at, now), expires_at=access.expires_at, countersigned=access.countersigned, vendor_classes=classes,
     )  # fmt: skip
 
 
@@ -150,7 +151,8 @@ def _enter(
     """Make the read's entry durable: the grant checked again, its rate counted, the entry appended, in one transaction. Then bytes may leave."""
     number = len(page.rows)
     about = {
-        "version": access.version, "clause": decision.clause, "purpose": decision.purpose or "", "kinds": sorted(decision.slice.kinds),
+        "version": access.version, "agreement": named(access.agreement) if access.agreement else "", "clause": decision.clause,
+        "purpose": decision.purpose or "", "kinds": sorted(decision.slice.kinds),
         "fields": dict(decision.slice.fields), "from": page.first_day, "to": page.last_day, "asked": query.asked,
         "slice": _slice_digest(decision.slice), "count": number, "body": digest(body),
     }  # fmt: skip

@@ -1,38 +1,48 @@
-"""Everything that changes a grant: give, pause, resume, revoke, expire. Each writes the row and its ledger entry in one transaction."""
+"""Everything that changes a grant: give, countersign, narrow, pause, resume, revoke, expire. Row, ledger entry and what is signed: one transaction."""
 
 import datetime as dt
+import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+import rfc8785
+from sqlalchemy import Connection, Update, bindparam, func, insert, select, update
 
 from broker.db import Prepared, upsert
-from broker.errors import Conflict
-from broker.grants import queries
-from broker.grants.models import answers, grants, use
+from broker.errors import BadRequest, Conflict, InvalidToken, Unprocessable
+from broker.grants import agreements, queries, statements
+from broker.grants.agreements import Background
+from broker.grants.models import agreements as agreement_rows
+from broker.grants.models import answers, changes, grants, use
 from broker.ledger import actions as ledger
 from broker.opening import Broker
 from broker.vault import heads
+from broker.vault.envelope import OpenKey
 from broker.vault.keys import Keyring
+from broker.vendors.queries import Client
 from policies.clauses import Clause
+from policies.documents import Malformed
 
 GRANTS_PER_PERSON: Final = 1000
 NEVER: Final = dt.date(1970, 1, 1)
 NO_ANSWERS: Final = 16
+SIGN_WITHIN: Final = dt.timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A grant about to be given, sealed outside the transaction: `insert(tx)` writes it and its ledger entry."""
+    """A grant about to be given, sealed and signed outside the transaction: `insert(tx)` writes it, its ledger entry and its agreement."""
 
     ring: Keyring
     grant_id: bytes
     row: dict[str, Any]
     entry: ledger.Entry
-    entry_key: Any
+    entry_key: OpenKey
+    # None for the person's own extension: to it nothing leaves.
+    agreement: dict[str, Any] | None = field(repr=False)
 
     def insert(self, tx: Connection) -> None:
         """Write the grant; `Conflict` where the person has a thousand already."""
@@ -41,24 +51,118 @@ class Given:
             raise Conflict("You have a thousand grants. Nothing more can be given from this account.")
         ledger.append(tx, self.ring, self.entry_key, self.entry)
         tx.execute(insert(grants).values(self.row))
+        if self.agreement is not None:
+            tx.execute(insert(agreement_rows).values(self.agreement))
 
 
 def give(
-    ring: Keyring, *, client_id: str, vendor_id: str, clauses: Sequence[Clause], expires_at: dt.datetime, details: dict[str, Any], now: dt.datetime
+    broker: Broker, ring: Keyring, client: Client, clauses: Sequence[Clause], *, background: Background, details: dict[str, Any], now: dt.datetime
 ) -> Given:
-    """Prepare the person's yes to one client. `clauses` are what the person chose, with ids and absolute validity."""
+    """Prepare the person's yes to one client: the grant, and to a vendor the agreement with the person's signature (rule S1).
+
+    `clauses` are what the person chose, with ids and absolute validity. `Conflict` where the vendor has no key to sign with.
+    """
     grant_id = os.urandom(16)
-    key = ring.key_for("grant", f"{now:%Y-%m}", 2)
+    key = ring.key_for("grant", f"{now:%Y-%m}", 4)
     documents = [clause.to_json() for clause in clauses]
+    expires_at = max(clause.validity.until for clause in clauses if clause.validity.until is not None)
+    payload = None if client.public else _payload(broker, ring, client, clauses, background, grant_id, now)
     row = {
-        "person_id": ring.person_id, "grant_id": grant_id, "client_id": client_id, "status": "active", "version": 1, "given_at": now,
-        "expires_at": expires_at, "reason": "",
+        "person_id": ring.person_id, "grant_id": grant_id, "client_id": client.client_id, "status": "active", "version": 1, "given_at": now,
+        "expires_at": expires_at, "reason": "", "countersigned_at": now if payload is None else None,
+        "agreement": None if payload is None else hashlib.sha256(payload.raw).digest(),
         "clauses": key.seal(queries.place(ring.person_id, "clauses", grant_id), orjson.dumps(documents)),
         "details": key.seal(queries.place(ring.person_id, "details", grant_id), orjson.dumps(details)),
     }  # fmt: skip
-    about = {"vendor": vendor_id, "client": client_id, "version": 1, "clauses": documents, "until": f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"}
+    about = {"vendor": client.vendor_id, "client": client.client_id, "version": 1, "clauses": documents, "until": f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"}
+    if payload is not None:
+        about["agreement"] = agreements.digest(payload.raw)
     entry = ledger.Entry("give", now, grant=queries.to_text(grant_id), about=about)
-    return Given(ring, grant_id, row, entry, ledger.entry_key(ring, now))
+    signed = None if payload is None else payload.row(ring, key, client.vendor_id, grant_id)
+    return Given(ring, grant_id, row, entry, ledger.entry_key(ring, now), signed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Payload:
+    """The bytes to sign, and what opens their commitments."""
+
+    raw: bytes
+    opening: dict[str, Any]
+
+    def row(self, ring: Keyring, key: OpenKey, vendor_id: str, grant_id: bytes) -> dict[str, Any]:
+        """The row of the agreement, signed by the person's key for this vendor."""
+        protected, signature = ring.signer(vendor_id).sign(agreements.TYP, self.raw)
+        document = agreements.joined(self.raw, [{"protected": protected, "signature": signature}])
+        return {
+            "person_id": ring.person_id, "grant_id": grant_id,
+            "document": key.seal(queries.agreement_place(ring.person_id, "document", grant_id), document),
+            "opening": key.seal(queries.agreement_place(ring.person_id, "opening", grant_id), orjson.dumps(self.opening)),
+        }  # fmt: skip
+
+
+def _payload(
+    broker: Broker, ring: Keyring, client: Client, clauses: Sequence[Clause], background: Background, grant_id: bytes, now: dt.datetime
+) -> _Payload:
+    jwk = client.signing_key
+    if jwk is None:
+        raise Conflict("This vendor has no key that it could sign the agreement with, so nothing can be given to it.")
+    said = {name: value for name, value in (("address", client.address), ("contact", client.contact)) if value}
+    salt = os.urandom(agreements.SALT_BYTES)
+    content = agreements.content(
+        number=agreements.new_id(now), first={"id": queries.pairwise(ring, client.vendor_id), "jwk": ring.signer(client.vendor_id).jwk},
+        second={"id": client.vendor_id, "name": client.vendor_name, **said, "jwk": jwk}, clauses=clauses, background=background, salt=salt,
+        jurisdiction=broker.settings.jurisdiction, page=f"{broker.settings.origin}/grants/{queries.to_text(grant_id)}", at=now,
+    )  # fmt: skip
+    opening = {"salt": agreements.b64(salt), "terms": background.terms, "shown": background.shown}
+    return _Payload(rfc8785.dumps(content), opening)
+
+
+def countersign(broker: Broker, person_id: bytes, grant_id: bytes, signature: dict[str, str]) -> None:
+    """Add the vendor's signature, if the agreement holds with it; from then on it may read. Repeating it does nothing.
+
+    The grant's version rises: whatever a process remembers of a grant, it remembers for one version. `Unprocessable` with the place where the
+    signature does not hold, `Conflict` where another one is there already, `InvalidToken` where the grant is over. Then nothing has changed.
+    """
+    now = broker.now()
+    ring = broker.keyring(person_id)
+    with broker.reading() as tx:
+        grant = queries.one(tx, ring, grant_id)
+        signed = queries.agreement(tx, ring, grant_id)
+    if signed is None:
+        raise BadRequest("This grant has no agreement to sign.")
+    if signed.countersignature is not None:
+        if signed.countersignature != signature:
+            raise Conflict("This agreement carries another signature of yours already. Read it with GET; it needs no second one.")
+        return
+    try:
+        agreements.verify(signed.with_signature(signature))
+    except Malformed as malformed:
+        raise Unprocessable("This is not your signature over this agreement; see errors. Nothing was changed.", errors=_pointed(malformed)) from None
+    if now >= grant.given_at + SIGN_WITHIN:
+        expire(broker, person_id, grant_id, "unsigned")
+        raise InvalidToken
+    key = ring.key_for("grant", f"{now:%Y-%m}")
+    sealed = key.seal(queries.agreement_place(person_id, "countersignature", grant_id), orjson.dumps(signature))
+    live = _updating(person_id, grant_id, queries.LIVE, countersigned_at=now)
+    mine = (agreement_rows.c.person_id == person_id) & (agreement_rows.c.grant_id == grant_id) & agreement_rows.c.countersignature.is_(None)
+
+    def job(tx: Connection) -> None:
+        # Whoever came between, with the same signature or with an end, has the last word.
+        if not tx.execute(update(agreement_rows).where(mine).values(countersignature=sealed)).rowcount or not tx.execute(live).rowcount:
+            raise Conflict
+
+    try:
+        broker.write(job)
+    except Conflict:
+        with broker.reading() as tx:
+            kept = queries.agreement(tx, ring, grant_id)
+            if kept is None or kept.countersignature != signature or not queries.is_live(tx, person_id, grant_id):
+                raise
+
+
+def _pointed(malformed: Malformed) -> list[dict[str, str]]:
+    """Pointers into what the vendor sent rather than into the whole agreement."""
+    return [{**error, "pointer": error["pointer"].removeprefix("/signatures/1")} for error in malformed.errors]
 
 
 _COUNT: Final = Prepared(
@@ -96,31 +200,58 @@ def drop_answers(tx: Connection, person_id: bytes) -> None:
     tx.execute(update(answers).where(answers.c.person_id == person_id).values(day=NEVER, body=os.urandom(NO_ANSWERS)))
 
 
-def _changing(person_id: bytes, grant_id: bytes, from_status: tuple[str, ...], **values: Any) -> ledger.Check:
-    """The statement that changes a grant's row and raises its version, if it is still in one of `from_status`."""
+def _updating(person_id: bytes, grant_id: bytes, from_status: tuple[str, ...], *, version: int | None = None, **values: Any) -> Update:
+    """The statement that changes a grant's row and raises its version, if it is still in one of `from_status` (and of that version)."""
     wanted = (grants.c.person_id == person_id) & (grants.c.grant_id == grant_id) & grants.c.status.in_(from_status)
-    return update(grants).where(wanted).values(version=grants.c.version + 1, **values), {}
+    if version is not None:
+        wanted &= grants.c.version == version
+    return update(grants).where(wanted).values(version=grants.c.version + 1, **values)
 
 
-def _change(
-    broker: Broker, person_id: bytes, grant_id: bytes, act: str, *, status: str, start: tuple[str, ...], by: dict[str, str] | None = None, reason: str = ""
-) -> bool:
-    """One status change with its entry; False where the grant is in none of `start` (a repeat does nothing). Raises `NotFound`."""
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a change of a grant does: its act, the state it leads to and from which, and what is said of it."""
+
+    act: str
+    status: str
+    start: tuple[str, ...]
+    by: dict[str, str]
+    reason: str = ""
+    # The clauses that are left, and their new columns, where it was narrowed.
+    clauses: tuple[Clause, ...] = ()
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def statement(self) -> str:
+        """The state that the signed statement names; empty where the agreement said it already: that its time is over."""
+        words = {"pause": "paused", "resume": "resumed", "narrow": "narrowed"}
+        if self.act in words or self.reason == "over":
+            return words.get(self.act, "")
+        return statements.WITHDRAWN if self.by == ledger.PERSON else statements.REVOKED
+
+
+def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, *, version: int | None = None) -> bool:
+    """One change with its entry and its signed statement; False where the grant is in none of the states it starts from. Raises `NotFound`."""
     now = broker.now()
     ring = broker.keyring(person_id)
     key = ledger.entry_key(ring, now)
-    ending = status in {"revoked", "expired"}
-    values: dict[str, Any] = {"status": status, "reason": reason, **({"ended_at": now} if ending else {})}
+    ending = change.status in {"revoked", "expired"}
+    values: dict[str, Any] = {"reason": change.reason, **({"status": change.status} if change.status else {}), **({"ended_at": now} if ending else {})}
     with broker.reading() as tx:
         grant = queries.one(tx, ring, grant_id)
-    about = {"client": grant.client_id, **({"vendor": grant.vendor_id} if grant.vendor_id else {})}
-    entry = ledger.Entry(act, now, by=by or ledger.PERSON, grant=grant.id, reasons=(reason,) if reason else (), about=about)
+    about: dict[str, Any] = {"client": grant.client_id, **({"vendor": grant.vendor_id} if grant.vendor_id else {})}
+    if change.clauses:
+        about["clauses"] = [clause.to_json() for clause in change.clauses]
+    entry = ledger.Entry(change.act, now, by=change.by, grant=grant.id, reasons=(change.reason,) if change.reason else (), about=about)
+    guard = _updating(person_id, grant_id, change.start, version=version, **values, **change.values)
+    say = _stating(ring, grant, change, now)
 
     def job(tx: Connection) -> bool:
         try:
-            ledger.append(tx, ring, key, entry, [_changing(person_id, grant_id, start, **values)])
+            ledger.append(tx, ring, key, entry, [(guard, {})])
         except ledger.GuardFailed:
             return False
+        say(tx)
         return True
 
     changed = broker.write(job, ending=True)
@@ -130,14 +261,31 @@ def _change(
     return changed
 
 
+def _stating(ring: Keyring, grant: queries.Grant, change: _Change, now: dt.datetime) -> Callable[[Connection], None]:
+    """What adds the signed statement of a change to the agreement's chain, in the change's own transaction. The keys it needs are fetched here."""
+    if grant.agreement is None or not change.statement:
+        return lambda _tx: None
+    about, signer, key = agreements.named(grant.agreement), ring.signer(grant.vendor_id), ring.key_for("grant", f"{now:%Y-%m}")
+
+    def say(tx: Connection) -> None:
+        before = queries.changes_of(tx, ring, grant.grant_id)
+        content = statements.change(about, before, change.statement, now, change.clauses)
+        number = len(before) + 1
+        place = queries.change_place(ring.person_id, grant.grant_id, number)
+        sealed = key.seal(place, statements.sign(signer, statements.CHANGE, content).encode())
+        tx.execute(insert(changes).values(person_id=ring.person_id, grant_id=grant.grant_id, n=number, statement=sealed))
+
+    return say
+
+
 def revoke(broker: Broker, person_id: bytes, grant_id: bytes, *, by: dict[str, str] | None = None, reason: str = "") -> bool:
     """End a grant for good. When this returns, no read, redemption or refresh that starts later succeeds, on any process."""
-    return _change(broker, person_id, grant_id, "revoke", status="revoked", start=queries.LIVE, by=by, reason=reason)
+    return _change(broker, person_id, grant_id, _Change("revoke", "revoked", queries.LIVE, by or ledger.PERSON, reason))
 
 
 def pause(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:
     """Stop all reads until the person resumes."""
-    return _change(broker, person_id, grant_id, "pause", status="paused", start=("active",))
+    return _change(broker, person_id, grant_id, _Change("pause", "paused", ("active",), ledger.PERSON))
 
 
 def resume(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:
@@ -145,7 +293,30 @@ def resume(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:
     with broker.reading() as tx:
         if queries.one(tx, broker.keyring(person_id), grant_id).state(broker.now()) == "expired":
             raise Conflict("This grant has reached its end date. The vendor has to ask again.")
-    return _change(broker, person_id, grant_id, "resume", status="active", start=("paused",))
+    return _change(broker, person_id, grant_id, _Change("resume", "active", ("paused",), ledger.PERSON))
+
+
+def narrow(broker: Broker, person_id: bytes, grant_id: bytes, clauses: Sequence[Clause], *, version: int) -> None:
+    """Leave only `clauses` of a grant, each no wider than it was in the grant's `version`; in force for every read that starts later.
+
+    `Unprocessable` where one is wider, strange or empty, or nothing would be left or change; `Conflict` where the grant changed meanwhile or is over.
+    """
+    now = broker.now()
+    ring = broker.keyring(person_id)
+    with broker.reading() as tx:
+        grant = queries.one(tx, ring, grant_id)
+    current = {clause.id: clause for clause in grant.clauses}
+    ids = [clause.id for clause in clauses]
+    narrower = all(clause.id in current and not clause.is_empty() and clause <= current[clause.id] for clause in clauses)
+    if not clauses or len(set(ids)) != len(ids) or not narrower or tuple(clauses) == grant.clauses:
+        raise Unprocessable("A grant can only be made smaller, and something of it must be left. To stop it altogether, revoke it.")
+    ends = [clause.validity.until for clause in clauses if clause.validity.until is not None]
+    key = ring.key_for("grant", f"{now:%Y-%m}")
+    sealed = key.seal(queries.place(person_id, "clauses", grant_id), orjson.dumps([clause.to_json() for clause in clauses]))
+    values = {"clauses": sealed, "expires_at": min(max(ends), grant.expires_at)}
+    change = _Change("narrow", "", queries.LIVE, ledger.PERSON, clauses=tuple(clauses), values=values)
+    if not _change(broker, person_id, grant_id, change, version=version):
+        raise Conflict("This grant has changed or ended meanwhile. Look at it again; nothing was narrowed.")
 
 
 def pause_all(broker: Broker, person_id: bytes) -> int:
@@ -157,7 +328,7 @@ def pause_all(broker: Broker, person_id: bytes) -> int:
 
 def expire(broker: Broker, person_id: bytes, grant_id: bytes, reason: str) -> bool:
     """End a grant whose time is over, or that nothing can use any more."""
-    return _change(broker, person_id, grant_id, "expire", status="expired", start=queries.LIVE, by={"role": "broker"}, reason=reason)
+    return _change(broker, person_id, grant_id, _Change("expire", "expired", queries.LIVE, {"role": "broker"}, reason))
 
 
 def end_again(broker: Broker) -> int:

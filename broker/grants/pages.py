@@ -1,15 +1,16 @@
-"""The pages of grants: all of them, one of them, and the acts that pause, resume and end them."""
+"""The pages of grants: all of them, one of them with its agreement, and the acts that narrow, pause, resume and end them."""
 
 import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from sqlalchemy import Connection
-from werkzeug.wrappers import Response
+from werkzeug.wrappers import Response as BaseResponse
 
-from broker import current
-from broker.grants import actions, queries, sentences
+from broker import current, errors
+from broker.grants import actions, agreements, queries, schemas, sentences, statements
+from broker.grants.files import FILES, Kept
 from broker.grants.queries import Grant, Use
 from broker.ledger import queries as ledger
 from broker.ledger import sentences as said
@@ -74,12 +75,16 @@ def show(grant_id: str) -> Any:
         entries = ledger.page(tx, who.ring, ledger.Wanted(grant=grant.id), limit=ENTRIES)
         act = "upload" if grant.collects else "read"
         last = ledger.page(tx, who.ring, ledger.Wanted(grant=grant.id, act=act, outcome="permitted"), limit=1).entries
+        signed = queries.agreement(tx, who.ring, grant.grant_id)
+        changes = queries.changes_of(tx, who.ring, grant.grant_id)
     word, tone = sentences.state(grant, now)
     names = {grant.client_id: grant.name}
     lines = [(entry, said.moment(entry), said.sentence(entry, names)) for entry in entries.entries]
     return render_template(
         "grants/grant.html", grant=grant, word=word, tone=tone, use=use, lines=lines, more=entries.older is not None, now=now, words=sentences,
         last=said.moment(last[0]) if last else None, delete_by=sentences.delete_by(grant, use.last), about=_about(grant),
+        agreement=signed.content if signed else None, digest=agreements.digest(signed.payload) if signed else "",
+        changes=[sentences.changed(statements.content(each)) for each in changes], files=FILES, sign_by=grant.given_at + actions.SIGN_WITHIN,
     )  # fmt: skip
 
 
@@ -102,8 +107,57 @@ def _changed(grant_id: str) -> tuple[bytes, Grant]:
         return raw, queries.one(tx, person().ring, raw)
 
 
-def _back(grant_id: str) -> Response:
+def _back(grant_id: str) -> BaseResponse:
     return redirect(url_for("grants.show", grant_id=grant_id), 303)
+
+
+@pages.get("/grants/<grant_id>/files/<name>")
+@signed_in
+def file(grant_id: str, name: str) -> Response:
+    """One of the grant's files, to be kept: the signed agreement, or what is made of it."""
+    broker, who = current.broker(), person()
+    wanted = FILES.get(name)
+    with broker.reading() as tx:
+        grant = queries.one(tx, who.ring, queries.to_bytes(grant_id))
+        signed = queries.agreement(tx, who.ring, grant.grant_id)
+        if wanted is None or signed is None:
+            raise errors.NotFound
+        reads = queries.reads_under(tx, who.ring, grant.id) if name == "receipts.json" else []
+        kept = Kept(signed, queries.changes_of(tx, who.ring, grant.grant_id), reads, who.ring.signer(grant.vendor_id))
+    response = Response(wanted.make(kept), mimetype=wanted.media_type)
+    response.headers.set("Content-Disposition", "attachment", filename=f"{grant.domain}-{grant.given_at:%Y-%m-%d}-{name}")
+    return response
+
+
+@pages.get("/grants/<grant_id>/narrow")
+@signed_in
+def narrow_form(grant_id: str) -> Any:
+    """What of a live grant can be taken away."""
+    _, grant = _changed(grant_id)
+    return _narrow_page(grant)
+
+
+def _narrow_page(grant: Grant, mistakes: dict[str, str] | None = None) -> Any:
+    now = current.broker().now()
+    if grant.state(now) not in queries.LIVE:
+        raise errors.Conflict("This grant has ended, so there is nothing left to narrow.")
+    page = render_template("grants/narrow.html", grant=grant, words=sentences, errors=mistakes or {}, form=request.form, now=now)
+    return page, 422 if mistakes else 200
+
+
+@pages.post("/grants/<grant_id>/narrow")
+@signed_in
+def narrow(grant_id: str) -> Any:
+    """Make a grant smaller, at once; giving more again needs a new grant."""
+    raw, grant = _changed(grant_id)
+    version = request.form.get("version", "")
+    try:
+        kept = schemas.left(grant.clauses, request.form)
+        actions.narrow(current.broker(), person().person_id, raw, kept, version=int(version) if version.isdecimal() else 0)
+    except errors.Unprocessable as refused:
+        return _narrow_page(grant, {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors} or {"": refused.detail})
+    flash(f"Narrowed. From now on {grant.name} can {'add' if grant.collects else 'see'} only what this page says.", "good")
+    return _back(grant_id)
 
 
 @pages.post("/grants/<grant_id>/revoke")

@@ -12,7 +12,10 @@ from sqlalchemy import Connection, Select, bindparam, func, select
 
 from broker.db import AnyRow, Prepared
 from broker.errors import NotFound
-from broker.grants.models import answers, grants, use
+from broker.grants import agreements
+from broker.grants.models import agreements as agreement_rows
+from broker.grants.models import answers, changes, grants, use
+from broker.ledger import queries as ledger
 from broker.ledger.actions import Check
 from broker.vault.envelope import Place
 from broker.vault.keys import Keyring
@@ -34,6 +37,9 @@ class Grant:
     given_at: dt.datetime
     expires_at: dt.datetime
     ended_at: dt.datetime | None
+    countersigned_at: dt.datetime | None
+    # SHA-256 of the agreement; none for the person's own extension.
+    agreement: bytes | None
     reason: str
     clauses: tuple[Clause, ...]
     details: dict[str, Any]
@@ -89,6 +95,83 @@ def place(person_id: bytes, column: str, grant_id: bytes) -> bytes:
     return Place(person_id, "grants", column).at(grant_id)
 
 
+def pairwise(ring: Keyring, vendor_id: str) -> str:
+    """The id under which a vendor knows this person, and no other vendor does (rule G10)."""
+    return agreements.PERSON_ID + agreements.b64(ring.pairwise(vendor_id))
+
+
+def agreement_place(person_id: bytes, column: str, grant_id: bytes) -> bytes:
+    """Where an agreement's sealed columns live."""
+    return Place(person_id, "agreements", column).at(grant_id)
+
+
+def change_place(person_id: bytes, grant_id: bytes, number: int) -> bytes:
+    """Where a statement of change is sealed."""
+    return Place(person_id, "consent_changes", "statement").at(grant_id, number)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """An agreement as it is kept: the JWS with the person's signature, and the vendor's, once it is there."""
+
+    by_person: dict[str, Any]
+    countersignature: dict[str, str] | None
+    opening: dict[str, Any]
+
+    @property
+    def payload(self) -> bytes:
+        """The canonical bytes that both sides sign."""
+        return agreements.unb64(self.by_person["payload"], "/payload")
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What was agreed."""
+        found: dict[str, Any] = orjson.loads(self.payload)
+        return found
+
+    @property
+    def document(self) -> bytes:
+        """The file both sides keep, with the signatures so far: the same bytes on both sides."""
+        return self.with_signature(self.countersignature) if self.countersignature else agreements.joined(self.payload, self.by_person["signatures"])
+
+    def with_signature(self, signature: dict[str, str]) -> bytes:
+        """The file with this as the vendor's signature."""
+        return agreements.joined(self.payload, [*self.by_person["signatures"], signature])
+
+
+def agreement(tx: Connection, ring: Keyring, grant_id: bytes) -> Signed | None:
+    """The agreement of one of the person's grants; none for their own extension."""
+    mine = (agreement_rows.c.person_id == ring.person_id) & (agreement_rows.c.grant_id == grant_id)
+    row = tx.execute(select(agreement_rows).where(mine)).first()
+    if row is None:
+        return None
+
+    def opened(column: str, sealed: bytes) -> Any:
+        return orjson.loads(ring.unseal(agreement_place(ring.person_id, column, grant_id), sealed))
+
+    added = opened("countersignature", row.countersignature) if row.countersignature else None
+    return Signed(opened("document", row.document), added, opened("opening", row.opening))
+
+
+def changes_of(tx: Connection, ring: Keyring, grant_id: bytes) -> list[str]:
+    """The signed statements of what changed under an agreement, in order."""
+    mine = (changes.c.person_id == ring.person_id) & (changes.c.grant_id == grant_id)
+    rows = tx.execute(select(changes.c.n, changes.c.statement).where(mine).order_by(changes.c.n))
+    return [ring.unseal(change_place(ring.person_id, grant_id, row.n), row.statement).decode() for row in rows]
+
+
+def reads_under(tx: Connection, ring: Keyring, grant: str) -> list[dict[str, Any]]:
+    """The ledger's entries of all reads that a grant gave, oldest first: receipts are made from them, there is no second log."""
+    found: list[dict[str, Any]] = []
+    below: int | None = None
+    while True:
+        page = ledger.page(tx, ring, ledger.Wanted(grant=grant, act="read", outcome="permitted"), below=below, limit=ledger.SCAN)
+        found += page.entries
+        below = page.older
+        if below is None:
+            return found[::-1]
+
+
 def opened_clauses(ring: Keyring, grant_id: bytes, version: int, sealed: bytes) -> tuple[Clause, ...]:
     """A grant's clauses; parsed once per version."""
     return _clauses(ring.person_id, grant_id, version, ring.unseal(place(ring.person_id, "clauses", grant_id), sealed))
@@ -102,7 +185,10 @@ def _clauses(_person_id: bytes, _grant_id: bytes, _version: int, plain: bytes) -
 def _grant(ring: Keyring, row: AnyRow) -> Grant:
     details = orjson.loads(ring.unseal(place(ring.person_id, "details", row.grant_id), row.details))
     clauses = opened_clauses(ring, row.grant_id, row.version, row.clauses)
-    return Grant(row.person_id, row.grant_id, row.client_id, row.status, row.version, row.given_at, row.expires_at, row.ended_at, row.reason, clauses, details)
+    return Grant(
+        row.person_id, row.grant_id, row.client_id, row.status, row.version, row.given_at, row.expires_at, row.ended_at, row.countersigned_at, row.agreement,
+        row.reason, clauses, details,
+    )  # fmt: skip
 
 
 def _mine(ring: Keyring) -> Select[Any]:
@@ -136,7 +222,7 @@ def is_live(tx: Connection, person_id: bytes, grant_id: bytes) -> bool:
 _STILL_LIVE: Final = Prepared(
     select(grants.c.version).where(
         grants.c.person_id == bindparam("person"), grants.c.grant_id == bindparam("grant"), grants.c.version == bindparam("at_version"),
-        grants.c.status == "active", grants.c.expires_at > bindparam("now"),
+        grants.c.status == "active", grants.c.expires_at > bindparam("now"), grants.c.countersigned_at.is_not(None),
     )
 )  # fmt: skip
 
@@ -214,4 +300,12 @@ def ended_after(tx: Connection, person_id: bytes, client_id: str, moment: dt.dat
 def expired(tx: Connection, now: dt.datetime) -> list[tuple[bytes, bytes]]:
     """(person_id, grant_id) of live grants whose time is over, of all people: for the sweep."""
     wanted = select(grants.c.person_id, grants.c.grant_id).where(grants.c.status.in_(LIVE), grants.c.expires_at <= now)
+    return [(row.person_id, row.grant_id) for row in tx.execute(wanted)]
+
+
+def unsigned(tx: Connection, given_before: dt.datetime) -> list[tuple[bytes, bytes]]:
+    """(person_id, grant_id) of live grants, of all people, that were given before then and not countersigned since: for the sweep."""
+    wanted = select(grants.c.person_id, grants.c.grant_id).where(
+        grants.c.status.in_(LIVE), grants.c.countersigned_at.is_(None), grants.c.given_at <= given_before
+    )
     return [(row.person_id, row.grant_id) for row in tx.execute(wanted)]

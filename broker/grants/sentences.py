@@ -1,12 +1,13 @@
 """What a grant's page says in words: its state, how it ended, what ends with it, and what its person made smaller."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from broker.grants.queries import Grant
 from broker.words import joined, many
 from policies import explain
+from policies.clauses import Clause
 from policies.negotiate import Narrowing
 from policies.purposes import PURPOSES
 from policies.times import read_duration
@@ -21,6 +22,7 @@ _ENDINGS: Final = {
     "restored": ("The broker ended it again", ", after an older copy of your data had come back"),
     "over": ("It reached its end date", ""),
     "uncollected": ("The broker ended it", ", because {name} never came to use it"),
+    "unsigned": ("The broker ended it", ", because {name} did not sign the agreement within 24 hours"),
 }
 
 
@@ -156,3 +158,36 @@ def _lengths(dim: str, proposed: dict[str, str], chosen: dict[str, str]) -> Iter
         yield f"You let them look {many(int(count), 'time')} a day, not {before}."
     elif dim == "validity" and "until" in chosen:
         yield f"You set its end to {chosen['until'][:10]}."
+
+
+_CHANGES: Final = {
+    "paused": "You paused it.",
+    "resumed": "You let it run again.",
+    "narrowed": "You made it smaller: what is left stands above.",
+    "dpv:ConsentWithdrawn": "You ended it.",
+    "dpv:ConsentRevoked": "It was ended, and not by you.",
+}
+
+
+def changed(statement: Mapping[str, Any]) -> tuple[dt.datetime, str]:
+    """When something changed under the agreement, and what, as its signed statement says."""
+    return dt.datetime.fromisoformat(statement["at"]), _CHANGES[statement["state"]]
+
+
+def lesser(clause: Clause, name: str) -> list[tuple[str, str]]:
+    """The levels a field can be narrowed to, from as it is down to hidden, each with its label."""
+    levels, level = FIELDS[name].levels, clause.slice.fields[name]
+    if clause.action == "write":
+        # What the person's own device adds is kept as it is, or not at all.
+        return [(level, "kept"), (HIDDEN, "not kept")]
+    return [(each, FIELDS[name].label(each) if each != HIDDEN else "not shown") for each in levels[levels.index(level) :: -1]]
+
+
+def kinds(clause: Clause) -> list[tuple[str, str]]:
+    """The kinds of a clause with their labels."""
+    return [(kind, about.label) for kind, about in KINDS.items() if kind in clause.slice.kinds]
+
+
+def noun(name: str) -> str:
+    """A field's noun, as a label."""
+    return FIELDS[name].noun.capitalize()

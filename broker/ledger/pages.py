@@ -98,7 +98,8 @@ def _seen_through(tx: Connection, entry: Entry) -> Slice:
         grant = None
     clause = next((each for each in grant.clauses if each.id == entry.get("clause")), None) if grant else None
     part = clause.slice.to_json() if clause else {"kinds": entry.get("kinds", [])}
-    return Slice.parse({**part, "fields": fields})
+    # What was left out of the grant since then was sent all the same.
+    return Slice.parse({**part, "kinds": entry.get("kinds", part["kinds"]), "fields": fields})
 
 
 def _members(entry: Entry) -> list[tuple[str, str]]:

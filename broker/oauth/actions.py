@@ -373,6 +373,7 @@ def sweep(broker: Broker) -> None:
         wanted = select(codes.c.person_id, codes.c.grant_id).where(codes.c.used_at.is_(None), codes.c.expires_at <= now)
         live = wanted.join(grants, (grants.c.person_id == codes.c.person_id) & (grants.c.grant_id == codes.c.grant_id))
         over += [(row.person_id, row.grant_id, "uncollected") for row in tx.execute(live.where(grants.c.status.in_(grant_queries.LIVE)))]
+        over += [(*each, "unsigned") for each in grant_queries.unsigned(tx, now - grant_actions.SIGN_WITHIN)]
         over += [(row.person_id, row.grant_id, "unused") for row in tx.execute(_unusable(now))]
     for person_id, grant_id, reason in over:
         try:

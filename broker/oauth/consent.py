@@ -1,6 +1,7 @@
 """What stands on the consent page: the request as its person sees it, negotiated against their terms, with their own rows."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from broker import rows as shown_rows
 from broker.errors import NotFound, TermsChanged, Unprocessable
 from broker.events import queries as event_queries
 from broker.events.answering import answer
+from broker.grants import agreements
 from broker.grants import queries as grant_queries
 from broker.oauth import actions, choices, queries
 from broker.oauth.choices import Choice
@@ -76,8 +78,8 @@ def collection() -> Proposal:
     return Proposal(CONFIRMATION, 0, (Clause.parse(document),), (), (), ())
 
 
-def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, str] | None = None) -> Consent:
-    """The request with the choices of `form`; `NotFound` if it is not this person's, `TermsChanged` if `form` was made for another proposal.
+def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, str] | None = None, *, now: dt.datetime | None = None) -> Consent:
+    """The request with the choices of `form`, as of `now`; `NotFound` if it is not this person's, `TermsChanged` if `form` was made for another proposal.
 
     Refuses forms like `choices.read`.
     """
@@ -92,7 +94,7 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
         earlier = [grant for grant in grant_queries.every(tx, ring) if grant.vendor_id == client.vendor_id]
         told = facts(tx, ring, client, earlier)
         proposal = collection() if client.public else negotiate(terms, Request.parse(pushed.parameters["request"], told))
-    now = broker.now()
+    now = now or broker.now()
     clauses = tuple(clause for clause in proposal.clauses if not clause.validity.starting(now).is_empty())
     digest = actions.digest_of([version, proposal.to_json()])
     if form is not None and form.get("digest") != digest:
@@ -133,8 +135,13 @@ def _explain(consent: Consent, now: dt.datetime) -> None:
     for choice in consent.choices:
         choice.sentences = explain.clause_sentences(choice.chosen, consent.client.domain or consent.client.name)
     ticked = absolute(consent, now)
-    gifts = [gift for choice in consent.given if choice.item for gift in choice.item.gives]
-    consent.text = explain.grant_text(ticked, consent.client.domain or consent.client.name, gifts) if ticked else ""
+    consent.text = explain.grant_text(ticked, consent.client.domain or consent.client.name, _gifts(consent)) if ticked else ""
+
+
+def _gifts(consent: Consent) -> list[Mapping[str, str]]:
+    # Once for each thing asked, however many parts of it are given.
+    items = {choice.item.id: choice.item for choice in consent.given if choice.item}
+    return [gift for item in items.values() for gift in item.gives]
 
 
 def absolute(consent: Consent, now: dt.datetime) -> list[Clause]:
@@ -191,16 +198,22 @@ def details(consent: Consent, *, sec_gpc: bool) -> dict[str, Any]:
 
 
 def shown(consent: Consent, *, sec_gpc: bool) -> dict[str, Any]:
-    """The record of the page (interface.md section 2): hashed into the agreement later."""
+    """The record of the page (interface.md section 2); an agreement holds its commitment."""
     return {
         "language": "en",
         "template": "consent/1",
-        "text_sha256": actions.digest_of(consent.text),
+        "text_sha256": agreements.digest(consent.text.encode()),
         "sec_gpc": sec_gpc,
         "offered": [choice.id for choice in consent.choices],
         "ticked": [choice.id for choice in consent.given],
         "moved": [each for choice in consent.given for each in choices.moved(choice)],
     }
+
+
+def background(consent: Consent, shown: dict[str, Any]) -> agreements.Background:
+    """How the grant comes about, for its agreement."""
+    request = consent.pushed.parameters["request"] or {}
+    return agreements.Background(request, consent.pushed.pushed_at, consent.terms.to_json(), shown, _gifts(consent))
 
 
 def refused_by_terms(consent: Consent) -> bool:

@@ -7,8 +7,8 @@ from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from flask import Blueprint, Response
 
 from broker import current
+from broker.grants.details import TYPE
 from broker.oauth.assertion import ALGORITHMS
-from broker.oauth.schemas import TYPE
 
 metadata: Final = Blueprint("metadata", __name__)
 

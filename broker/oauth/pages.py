@@ -1,6 +1,7 @@
 """The consent page: open a request, try choices, give or refuse; and the requests left unanswered."""
 
 import binascii
+import datetime as dt
 import secrets
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -155,14 +156,16 @@ def decide() -> Any:
         return redirect(url_for("consent.waiting"), 303)
     if answer not in {"give", "refuse", "block"}:
         raise errors.BadRequest("This form has no answer. Go back and choose Give or Refuse.")
+    # One moment for all: the text that is signed, its clauses, and when it was made.
+    now = broker.now()
     try:
-        made = _load(who, form.get("request", ""), form if answer == "give" else None)
+        made = consent.load(broker, who.ring, _id(form.get("request", "")), form if answer == "give" else None, now=now)
     except errors.TermsChanged:
         return _page(_load(who, form.get("request", ""), None), status=409, changed=True)
     except errors.Unprocessable as refused:
         return _page(_load(who, form.get("request", ""), None), _mistakes(refused), status=422)
     if answer == "give" and made.given:
-        return _give(broker, who, made)
+        return _give(broker, who, made, now)
     block = terms.block(broker, who.person_id, made.client.vendor_id) if answer == "block" and not made.own else None
     actions.refuse(broker, who.person_id, made.opened, _about(made), block=block)
     return back(broker, made.pushed, error="access_denied")
@@ -173,14 +176,11 @@ def _about(made: Consent) -> dict[str, Any]:
     return {"client": made.client.client_id, "vendor": made.client.vendor_id, "shown": consent.shown(made, sec_gpc=gpc)}
 
 
-def _give(broker: Broker, who: Person, made: Consent) -> Any:
-    now = broker.now()
-    clauses = consent.absolute(made, now)
-    ends = [clause.validity.until for clause in clauses if clause.validity.until is not None]
+def _give(broker: Broker, who: Person, made: Consent, now: dt.datetime) -> Any:
+    details = consent.details(made, sec_gpc=request.headers.get("Sec-GPC") == "1")
     given = grant_actions.give(
-        who.ring, client_id=made.client.client_id, vendor_id=made.client.vendor_id, clauses=clauses, expires_at=max(ends),
-        details=consent.details(made, sec_gpc=request.headers.get("Sec-GPC") == "1"), now=now,
-    )  # fmt: skip
+        broker, who.ring, made.client, consent.absolute(made, now), background=consent.background(made, details["shown"]), details=details, now=now
+    )
     try:
         code = actions.give(broker, who.person_id, made.opened, made.pushed, given, terms_version=made.terms_version)
     except errors.TermsChanged:

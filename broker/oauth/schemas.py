@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from broker.grants.details import TYPE
 from broker.oauth.gate import Refused
 from broker.vendors.words import plain_text
 from policies.clauses import Clause
@@ -11,7 +12,6 @@ from policies.documents import Malformed, load
 from policies.requests import Request
 from policies.terms import VendorFacts
 
-TYPE: Final = "personal_data_access"
 MOST_ENTRIES: Final = 20
 _NAMES: Final = {"datatypes": "kinds"}
 _POINTER: Final = re.compile(r"(/[a-z0-9_.]{1,40}){1,8}")
@@ -70,14 +70,3 @@ def limits(text: str, clauses: Sequence[Clause]) -> tuple[str, ...]:
             raise refused(f"/{number}/identifier")
         wanted.append(identifier)
     return tuple(sorted(set(wanted)))
-
-
-def given(clauses: Sequence[Clause]) -> list[dict[str, Any]]:
-    """What was really granted, as `authorization_details` of the token answer."""
-    found: list[dict[str, Any]] = []
-    for clause in clauses:
-        document = clause.to_json()
-        head = {"type": TYPE, "identifier": document.pop("id"), "actions": [document.pop("action")]}
-        kinds = document.pop("kinds", None)
-        found.append({**head, **({"datatypes": kinds} if kinds is not None else {}), **document})
-    return found

@@ -10,6 +10,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Request, Response, current_app
 
 from broker import current, errors
+from broker.grants import details
 from broker.oauth import actions, gate, schemas
 from broker.oauth.gate import Refused
 
@@ -114,7 +115,7 @@ def answer(issued: actions.Issued) -> dict[str, Any]:
         "refresh_token": issued.refresh_token,
         "scope": " ".join(sorted({SCOPE_OF[clause.action] for clause in clauses if clause.action in SCOPE_OF})),
         "grant_id": issued.grant.id,
-        "authorization_details": schemas.given(clauses),
+        "authorization_details": details.given(clauses),
     }
 
 

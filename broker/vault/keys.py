@@ -20,6 +20,7 @@ from broker.errors import Sealed, Unsealable
 from broker.vault import derive, slots
 from broker.vault.envelope import HEADER_BYTES, WRAPS, OpenKey, Place, key_id_of, new_key_pair, seal_to, unseal_with
 from broker.vault.models import epochs, host_keys, person_keys, person_wraps
+from broker.vault.signing import SEED_BYTES, Signer
 
 T = TypeVar("T")
 KEYRING_SECONDS: Final = 300.0
@@ -90,6 +91,21 @@ class Keyring:
         """The id under which one vendor knows this person, 16 bytes."""
         return derive.tagger(self._index, "pairwise")(vendor_id)
 
+    def signer(self, vendor_id: str) -> Signer:
+        """The key with which this person signs what concerns one vendor; made, durably, at its first use. No two vendors see the same (rule S2)."""
+        return self.remember(("signer", vendor_id), lambda: Signer(self._seed(derive.tagger(self._index, "signing")(vendor_id))))
+
+    def _seed(self, key_id: bytes) -> bytes:
+        wanted = self._wraps().where(person_keys.c.key_id == key_id, person_keys.c.role == "signing")
+        # Whoever comes second, in another process too, waits for the first and finds its key.
+        with self._store.writing() as tx:
+            row = tx.execute(wanted).first()
+            if row is not None:
+                return self._unwrap(row)
+            seed = os.urandom(SEED_BYTES)
+            self._keep(tx, key_id, seed, role="signing")
+        return seed
+
     def import_key(self) -> bytes:
         """What this person's imports make their event ids with, 32 bytes: equal rows get equal ids, and nobody else can tell which."""
         return derive.subkey(self._index, "import")
@@ -123,6 +139,11 @@ class Keyring:
 
     def _new(self, tx: Connection, kind: str, month: str, seals: int) -> tuple[bytes, bytes]:
         key_id, secret = os.urandom(16), os.urandom(32)
+        self._keep(tx, key_id, secret, role="data", kind=kind, month=month, seals=seals)
+        return key_id, secret
+
+    def _keep(self, tx: Connection, key_id: bytes, secret: bytes, *, role: str, kind: str = "", month: str = "", seals: int = 0) -> None:
+        """Write a new key of this person, wrapped."""
         if kind == "ledger":
             # To the public key: entries can be written while nobody's private keys are open.
             holder = f"public:{self._ledger_id.hex()}"
@@ -130,9 +151,8 @@ class Keyring:
         else:
             holder = f"key:{self._parent.key_id.hex()}"
             wrapped = self._parent.seal(_wrap_place(self.person_id, key_id, holder), secret)
-        tx.execute(person_keys.insert().values(person_id=self.person_id, key_id=key_id, role="data", kind=kind, month=month, state="active", seals=seals))
+        tx.execute(person_keys.insert().values(person_id=self.person_id, key_id=key_id, role=role, kind=kind, month=month, state="active", seals=seals))
         tx.execute(person_wraps.insert().values(person_id=self.person_id, key_id=key_id, holder=holder, wrapped=wrapped))
-        return key_id, secret
 
     def _unwrap(self, row: AnyRow) -> bytes:
         if row.holder.startswith("public:"):

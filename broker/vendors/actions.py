@@ -44,8 +44,12 @@ def add_client(broker: Broker, metadata: dict[str, Any]) -> str:
         if tx.execute(select(clients.c.client_id).where(clients.c.client_id == client_id)).first():
             raise Conflict(f"There is a client {client_id!r} already. Remove it first, or choose another client_id.")
         if not tx.execute(select(vendors.c.vendor_id).where(vendors.c.vendor_id == vendor_id)).first():
-            vendor = {"vendor_id": vendor_id, "domain": metadata["domain"], "name": metadata["client_name"], "classes": [], "made_at": now}
-            tx.execute(insert(vendors).values(vendor))
+            tx.execute(
+                insert(vendors).values(
+                    vendor_id=vendor_id, domain=metadata["domain"], name=metadata["client_name"], address=metadata.get("address"),
+                    contact=metadata.get("contact"), classes=[], made_at=now,
+                )
+            )  # fmt: skip
         tx.execute(
             insert(clients).values(
                 client_id=client_id, vendor_id=vendor_id, name=metadata["client_name"], method="private_key_jwt",

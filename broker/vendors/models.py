@@ -11,6 +11,9 @@ vendors = Table(
     Column("vendor_id", String(260), primary_key=True),
     Column("domain", String(253), nullable=False),
     Column("name", String(80), nullable=False),
+    # Its postal address and where to write to it, as it says itself; they stand in its agreements.
+    Column("address", String(200)),
+    Column("contact", String(200)),
     Column("classes", JSON, nullable=False),
     Column("made_at", Moment, nullable=False),
 )

@@ -21,6 +21,8 @@ class Client:
     vendor_id: str
     domain: str
     vendor_name: str
+    address: str
+    contact: str
     classes: frozenset[str]
 
     @property
@@ -28,8 +30,17 @@ class Client:
         """Whether this is a public client (RFC 6749 section 2.1)."""
         return self.method == "none"
 
+    @property
+    def signing_key(self) -> dict[str, str] | None:
+        """The key an agreement names as the vendor's: its first Ed25519 key, else its first P-256 key, without further members; None if it has neither."""
+        for kty, crv, names in (("OKP", "Ed25519", ("crv", "kty", "x")), ("EC", "P-256", ("crv", "kty", "x", "y"))):
+            for key in self.keys:
+                if (key.get("kty"), key.get("crv")) == (kty, crv):
+                    return {name: key[name] for name in names}
+        return None
 
-_JOINED = select(clients, vendors.c.domain, vendors.c.name.label("vendor_name"), vendors.c.classes).select_from(
+
+_JOINED = select(clients, vendors.c.domain, vendors.c.name.label("vendor_name"), vendors.c.address, vendors.c.contact, vendors.c.classes).select_from(
     clients.outerjoin(vendors, vendors.c.vendor_id == clients.c.vendor_id)
 )
 
@@ -41,7 +52,8 @@ def client(tx: Connection, client_id: str) -> Client | None:
         return None
     return Client(
         row.client_id, row.name, row.method, tuple(row.redirect_uris), tuple(row.jwks.get("keys", ())), row.enabled,
-        row.vendor_id or "", row.domain or "", row.vendor_name or "", frozenset(row.classes or ()),
+        row.vendor_id or "", row.domain or "", row.vendor_name or "", row.address or "", row.contact or "",
+        frozenset(row.classes or ()),
     )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def check_key(key: dict[str, Any]) -> None:
 
 
 class ClientMetadata(Schema):
-    """A vendor's client: `client_name`, `domain`, `redirect_uris`, `jwks`; optional `client_id`, `token_endpoint_auth_method`."""
+    """A vendor's client: `client_name`, `domain`, `redirect_uris`, `jwks`; optional `address`, `contact`, `client_id`, `token_endpoint_auth_method`."""
 
     class Meta:
         """Unknown members are refused, so that a misspelt one cannot pass unnoticed."""
@@ -57,12 +57,14 @@ class ClientMetadata(Schema):
     domain = fields.String(required=True)
     redirect_uris = fields.List(fields.String(validate=check_redirect_uri), required=True, validate=validate.Length(1, 10))
     jwks = fields.Dict(required=True)
+    address = fields.String(validate=validate.Length(1, 200))
+    contact = fields.String(validate=validate.Length(1, 200))
     token_endpoint_auth_method = fields.String(load_default="private_key_jwt", validate=validate.Equal("private_key_jwt"))
 
     @pre_load
     def clean(self, data: dict[str, Any], **_: object) -> dict[str, Any]:
-        """Take out of the name what could mislead its reader."""
-        return {**data, "client_name": plain_text(data["client_name"])} if isinstance(data.get("client_name"), str) else data
+        """Take out of the vendor's own words what could mislead their reader."""
+        return data | {name: plain_text(data[name]) for name in ("client_name", "address", "contact") if isinstance(data.get(name), str)}
 
     @validates("domain")
     def _domain(self, value: str, **_: object) -> None:
@@ -80,6 +82,8 @@ class ClientMetadata(Schema):
             opened = KeySet.import_key_set({"keys": keys})
         except (JoseError, ValueError, TypeError, KeyError):
             raise ValidationError("A key in this set cannot be read.") from None
+        if all(key["kty"] == "RSA" for key in keys):
+            raise ValidationError("Add an Ed25519 or P-256 key: agreements are signed with it.")
         for key in opened.keys:
             if key.key_type == "RSA" and key.public_key.key_size not in RSA_BITS:  # type: ignore[union-attr]
                 raise ValidationError("RSA keys have 2048 to 4096 bits.")

@@ -33,6 +33,7 @@ WRONG = {
     "BROKER_THREADS": ("-1", "from 1 to 256"),
     "BROKER_WORKERS": ("0", "from 1 to 256"),
     "BROKER_LOG_LEVEL": ("LOUD", "DEBUG, INFO"),
+    "BROKER_JURISDICTION": ("Ireland", "two capital letters"),
     "BROKER_RATE_PAR": ("lots", "60/minute"),
 }
 

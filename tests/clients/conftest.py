@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from agreed import CLAUSE, agreed, signed
 from flask import Flask, Response, jsonify, request
 from joserfc import jwt
 from joserfc.jwk import OKPKey
@@ -18,15 +19,13 @@ from proffer_vendor import Ask, SigningKey, Vendor
 from werkzeug.serving import make_server
 
 ROWS = [{"id": f"row{n}", "kind": "purchase", "time": "2026-11-20T00:00:00Z", "items": [{"category": "books/crime"}]} for n in range(5)]
-CLAUSE = {
-    "type": "personal_data_access",
-    "identifier": "c1",
-    "actions": ["read"],
-    "datatypes": ["purchase"],
-    "purposes": ["dpv:ProvideProductRecommendations"],
-    "fields": {"time": "day", "category": "leaf", "price": "bucket:10"},
-    "window": {"max_age": "P90D"},
-}
+NARROWED = [
+    {"clause": "c1", "dim": "kinds", "asked": ["cart", "purchase"], "given": ["purchase"], "code": "fewer"},
+    {"clause": "c1", "dim": "fields.price", "asked": "exact", "given": "bucket:10", "code": "coarser"},
+    {"clause": "c1", "dim": "fields.site", "asked": "domain", "given": "hidden", "code": "coarser"},
+    {"clause": "c1", "dim": "window.max_age", "asked": "P365D", "given": "P90D", "code": "shorter"},
+    {"clause": "i2", "dim": "action", "asked": "read", "given": None, "code": "fewer"},
+]
 
 
 def problem(status: int, slug: str, **headers: str) -> Response:
@@ -56,8 +55,10 @@ class FakeBroker:
     access: set[str] = field(default_factory=set)
     ended: bool = False
     named_issuer: str = ""
+    person: OKPKey = field(default_factory=lambda: OKPKey.generate_key("Ed25519", private=True))
     agreement: dict[str, Any] | None = None
     signatures: list[dict[str, str]] = field(default_factory=list)
+    narrowed: list[dict[str, Any]] = field(default_factory=lambda: NARROWED)
     issued: int = 0
 
     def answer_to(self, url: str) -> dict[str, str]:
@@ -79,6 +80,13 @@ class FakeBroker:
         self.access.add(f"at-{self.issued}")
         answer = {"access_token": f"at-{self.issued}", "token_type": "Bearer", "expires_in": 300, "refresh_token": "rt-1"}
         return jsonify({**answer, "scope": "events:read", "grant_id": "g1", "authorization_details": [CLAUSE]})
+
+    def agreement_now(self) -> dict[str, Any]:
+        """The agreement with the vendor of these tests, made at its first look."""
+        if self.agreement is None:
+            vendor = {name: self.keys[0][name] for name in ("crv", "kty", "x")}
+            self.agreement = signed(self.person, agreed(self.person, vendor))
+        return self.agreement
 
     def refused(self) -> Response | None:
         """The next refusal set by the test, or that of a bad token."""
@@ -135,11 +143,14 @@ def api_routes(app: Flask, broker: FakeBroker) -> None:
 
     @app.get("/v1/grants/g1")
     def grant() -> Response:
-        return broker.refused() or jsonify(id="g1", status="active", authorization_details=[CLAUSE], agreement=broker.agreement)
+        bad = broker.refused()
+        agreement = broker.agreement_now()
+        return bad or jsonify(id="g1", status="active", authorization_details=[CLAUSE], narrowed=broker.narrowed, agreement=agreement, changes=[])
 
     @app.put("/v1/grants/g1/signature")
     def signature() -> Response:
         broker.signatures.append(request.get_json())
+        broker.agreement_now()["signatures"].append(request.get_json())
         return Response(status=204)
 
 

@@ -58,8 +58,16 @@ def test_it_suggests_shows_its_rows_and_what_was_cut(visitor: FlaskClient, broke
     assert "Salt on the Causeway" not in page.text
     assert "<li>Price: exact, you gave steps of 10</li>" in page.text
     assert "<li>What you put in a cart</li>" in page.text
+    assert "we asked for this in vain, and you saw us ask" in page.text
     assert "at-1" not in page.text
     assert "rt-1" not in page.text
+
+
+def test_where_nothing_was_cut_it_says_so(visitor: FlaskClient, broker: Any) -> None:
+    broker.narrowed = []
+    page = connect(visitor, broker)
+    assert "Nothing: you gave what we asked for." in page.text
+    assert "in vain" not in page.text
 
 
 def test_a_no_is_fine(visitor: FlaskClient, broker: Any) -> None:
@@ -87,10 +95,12 @@ def test_each_refusal_is_said_plainly_and_passes(visitor: FlaskClient, broker: A
 
 def test_an_ended_grant_is_said_and_its_tokens_are_gone(visitor: FlaskClient, broker: Any, shop: Shop) -> None:
     connect(visitor, broker)
-    assert len(list((shop.folder / "tokens").iterdir())) == 1
+    assert len(list((shop.folder / "tokens").glob("*.json"))) == 1
     broker.ended = True
     assert "The person ended the grant" in get(visitor, "/").text
-    assert list((shop.folder / "tokens").iterdir()) == []
+    assert list((shop.folder / "tokens").glob("*.json")) == []
+    # What was agreed outlives the grant: it says by when its rows must be gone.
+    assert len(list((shop.folder / "tokens").glob("*.agreement"))) == 1
 
 
 def test_disconnecting_ends_the_grant_at_the_broker(visitor: FlaskClient, broker: Any) -> None:

@@ -1,5 +1,6 @@
 """Reading with the vendor SDK: pages, refreshes, and each refusal as its own type."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from importlib import util
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 import pytest
 from flask import Response
 from proffer_vendor import (
-    AgreementUnsigned,
     Ask,
     BrokerRefused,
     Connection,
@@ -121,9 +121,28 @@ def test_an_ended_grant_is_forgotten(connection: Connection, broker: Any, store:
 def test_an_unsigned_agreement_is_signed_and_the_read_repeated_once(connection: Connection, broker: Any) -> None:
     broker.says = [problem(403, "agreement-unsigned")]
     assert len(list(connection.read())) == 5
-    broker.says = [problem(403, "agreement-unsigned"), problem(404, "not-found"), problem(403, "agreement-unsigned")]
-    with pytest.raises(AgreementUnsigned):
+    assert len(broker.signatures) == 1
+    broker.agreement["signatures"].pop()
+    broker.says = [problem(403, "agreement-unsigned")]
+    assert len(list(connection.read())) == 5
+    assert len(broker.signatures) == 2
+
+
+def test_a_broker_that_will_not_take_the_signature_is_asked_once(connection: Connection, broker: Any) -> None:
+    broker.says = [problem(403, "agreement-unsigned"), problem(404, "not-found")]
+    with pytest.raises(BrokerRefused):
         list(connection.read())
+
+
+def test_the_agreement_is_signed_before_the_first_read_and_kept(connection: Connection, broker: Any, store: MemoryStore) -> None:
+    """Both sides keep the same bytes; they stay when the tokens go."""
+    assert len(broker.signatures) == 1
+    assert broker.reads == []
+    kept = store.agreement("g1")
+    assert kept == json.dumps(broker.agreement, sort_keys=True, separators=(",", ":")).encode()
+    connection.end()
+    assert store.agreement("g1") == kept
+    assert store.agreement("g2") is None
 
 
 def test_an_answer_that_is_no_page_is_refused(connection: Connection, broker: Any) -> None:

@@ -1,6 +1,5 @@
 """The vendor SDK's side of the protocol: assertion, PKCE, pushed request, callback, tokens, agreement."""
 
-import base64
 import json
 import stat
 import time
@@ -10,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from joserfc import jws, jwt
+from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey
 from proffer_vendor import (
     Ask,
@@ -30,7 +29,6 @@ from proffer_vendor import (
     Unavailable,
     Vendor,
     challenge,
-    countersign,
     cuts,
 )
 
@@ -203,56 +201,18 @@ def test_a_store_keeps_replaces_and_forgets(tmp_path: Path, kind: str) -> None:
     assert store.load("../../alice") is None
 
 
-def agreement(vendor: Vendor, *, second: dict[str, Any] | None = None, clause: str = "c1") -> dict[str, Any]:
-    """An agreement signed by a person's key (policies.md section 11)."""
-    person = SigningKey.generate()
-    content = {"first_party": {"jwk": person.public}, "second_party": {"jwk": second or vendor.key.public}, "clauses": [{"id": clause}]}
-    payload = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-    protected, signature = person.sign(payload, {"typ": "consent-agreement+jws"})
-    encoded = base64.urlsafe_b64encode(payload).rstrip(b"=").decode()
-    return {"payload": encoded, "signatures": [{"protected": protected, "signature": signature}]}
-
-
 @pytest.fixture
 def tokens(vendor: Vendor, broker: Any, ask: Ask) -> Tokens:
     pending = vendor.begin([ask])
     return vendor.finish(pending, broker.answer_to(pending.url))
 
 
-def test_the_agreement_is_countersigned_over_the_same_bytes(vendor: Vendor, broker: Any, tokens: Tokens) -> None:
-    broker.agreement = agreement(vendor)
-    assert countersign(vendor, tokens) is not None
-    sent = broker.signatures[-1]
-    compact = f"{sent['protected']}.{broker.agreement['payload']}.{sent['signature']}"
-    assert jws.deserialize_compact(compact, OKPKey.import_key(vendor.key.public), algorithms=["Ed25519"])
-    header = base64.urlsafe_b64decode(sent["protected"] + "==").decode()
-    assert header == f'{{"alg":"Ed25519","kid":"{vendor.key.kid}","typ":"consent-agreement+jws"}}'
-    broker.agreement["signatures"].append(sent)
-    countersign(vendor, tokens)
-    assert len(broker.signatures) == 1
-
-
-def test_a_grant_without_agreement_needs_no_signature(vendor: Vendor, broker: Any, tokens: Tokens) -> None:
-    assert countersign(vendor, tokens) is None
-    assert broker.signatures == []
-
-
-def test_a_wrong_agreement_is_not_signed(vendor: Vendor, broker: Any, tokens: Tokens) -> None:
-    good = agreement(vendor)
-    altered = {**good, "payload": good["payload"][:-4] + "AAAA"}
-    for wrong in (altered, agreement(vendor, second=SigningKey.generate().public), agreement(vendor, clause="c9"), {"payload": 1}, {**good, "signatures": []}):
-        broker.agreement = wrong
-        with pytest.raises(NotABroker):
-            countersign(vendor, tokens)
-    assert broker.signatures == []
-    broker.agreement = good
-    assert countersign(vendor, tokens) is not None
-
-
-def test_what_was_cut_is_named(ask: Ask, tokens: Tokens) -> None:
-    assert cuts(ask, tokens.clauses) == [
+def test_what_was_cut_is_named(broker: Any) -> None:
+    assert cuts({"narrowed": broker.narrowed}) == [
         Cut("kind cart", "yes", "nothing"),
-        Cut("field site", "domain", "nothing"),
         Cut("field price", "exact", "bucket:10"),
-        Cut("window max_age", "P1Y", "P90D"),
+        Cut("field site", "domain", "nothing"),
+        Cut("window max_age", "P365D", "P90D"),
+        Cut("part i2", "read", "nothing"),
     ]
+    assert cuts({}) == []

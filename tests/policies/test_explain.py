@@ -126,7 +126,7 @@ def test_the_end_is_said_once_or_by_part() -> None:
         ("fields.price", "exact", "hidden", "denied", "no", "Price: they asked for the exact price, your terms allow nothing. Your terms forbid it (rule “no”)."),
         ("window.max_age", "P730D", "P90D", "not-in-terms", "b", "How far back: they asked for 730 days, your terms allow 90 days. Your terms give no more (rule “b”)."),
         ("window.after", "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "not-in-terms", "b", "From when: they asked for 1 January 2026, your terms allow 1 February 2026. Your terms give no more (rule “b”)."),
-        ("rate.reads", "24/P1D", "4/P1D", "person", None, "How often: they asked for 24 in 1 day, you gave 4 in 1 day. You chose so."),
+        ("rate.reads", "24/P1D", "4/P1D", "not-in-terms", None, "How often: they asked for 24 in 1 day, your terms allow 4 in 1 day. Your terms give no more."),
         ("duties.processors", ["Parcel Ltd"], [], "not-in-terms", "b", "Who works for them: they asked for “Parcel Ltd”, your terms allow none. Your terms give no more (rule “b”)."),
         ("duties.profiling", True, False, "base", "b", "Building a profile of you: they asked for yes, your terms allow no. The standard agreement does not allow it (rule “b”)."),
         ("duties.on_end", "delete:P30D", "delete:P7D", "not-in-terms", "b", "Deletion at the end: they asked for 30 days, your terms allow 7 days. Your terms give no more (rule “b”)."),

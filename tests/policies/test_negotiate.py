@@ -6,7 +6,7 @@ import pytest
 
 from policies import explain
 from policies.clauses import Clause
-from policies.negotiate import Narrowing, Proposal, chosen_lines, fold, negotiate
+from policies.negotiate import Proposal, fold, negotiate
 from policies.requests import Request
 from policies.terms import Deny, Terms, VendorFacts
 from tests.policies.worlds import BOOKS
@@ -193,30 +193,3 @@ def test_of_two_clauses_the_wider_is_kept_and_of_equals_the_first_rule() -> None
 def test_whose_requests_are_heard(requests: str, classes: tuple[str, ...], heard: bool) -> None:  # noqa: FBT001
     facts = VendorFacts(BOOKS.id, BOOKS.domains, frozenset(classes))
     assert bool(negotiate(terms(requests=requests), ask(facts)).clauses) == heard
-
-
-def test_what_the_person_gave_less_of_is_told_as_theirs() -> None:
-    """The lines that a comparison of request and grant shows: the terms' own, and the person's."""
-    request = ask(want={**WANT, "window": {"max_age": "P1Y"}, "rate": {"reads": "25/P1D"}}, kinds=["purchase", "cart", "search"])
-    proposal = negotiate(terms(), request)
-    (proposed,) = proposal.clauses
-    form = proposed.to_json()
-    chosen = Clause.parse({**form, "kinds": ["purchase"], "fields": {"time": "month"}, "window": {**form["window"], "max_age": "P30D"}})
-    assert chosen_lines(proposal, [proposed]) == proposal.narrowed
-    found = {line.dim: (line.given, line.code, line.cause, line.rule) for line in chosen_lines(proposal, [chosen])}
-    assert found == {
-        "kinds": (["purchase"], "fewer", "person", None),
-        "fields.time": ("month", "coarser", "person", None),
-        "fields.price": ("hidden", "coarser", "person", None),
-        "window.max_age": ("P30D", "shorter", "person", None),
-        "rate.reads": ("24/P1D", "fewer", "not-in-terms", "r"),
-    }
-    assert chosen_lines(proposal, []) == ()
-
-
-def test_a_dropped_item_keeps_its_line_after_the_choice() -> None:
-    second = {"id": "j", "action": "contact", "purposes": ["dpv:DirectMarketing"], "why": "To write", "want": {"channels": ["inbox"]}}
-    request = Request.parse({"vendor": BOOKS.id, "items": [*ask().to_json()["items"], second]}, BOOKS)
-    proposal = negotiate(terms(), request)
-    assert chosen_lines(proposal, []) == (Narrowing("j", "action", "contact", None, "fewer", "not-available", None),)
-    assert proposal.item_of("j").why == "To write"

@@ -22,6 +22,7 @@ def test_it_works(alice: Browser, bookshop: Shop) -> None:
     assert answer.json["scope"] == "events:read"
     assert [entry["identifier"] for entry in answer.json["authorization_details"]] == ["c1"]
     assert answer.headers["Cache-Control"] == "no-store"
+    assert bookshop.countersign().status_code == 204
     assert bookshop.read().status_code == 200
 
 
@@ -78,6 +79,7 @@ def test_a_double_submit_only_gets_refused(alice: Browser, bookshop: Shop) -> No
     code = code_for(alice, bookshop)
     assert bookshop.redeem(code).status_code == 200
     assert bookshop.redeem(code).json["error"] == "invalid_grant"
+    assert bookshop.countersign().status_code == 204
     assert bookshop.read().status_code == 200
 
 

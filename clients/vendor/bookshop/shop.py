@@ -93,9 +93,8 @@ def create_app(shop: Shop) -> Flask:
 def look(connection: Connection, declined: bool) -> View:  # noqa: FBT001 - one fact about the visitor, named at the call.
     """What the shop may see of this visitor right now; each refusal of the broker becomes a state of the page."""
     try:
-        tokens = connection.tokens
         rows = list(islice(connection.read(), MOST_ROWS))
-        return View("connected", rows=rows, books=suggest(rows), cuts=cuts(ASK, tokens.clauses))
+        return View("connected", rows=rows, books=suggest(rows), cuts=cuts(connection.grant()))
     except NotConnected:
         return View("declined" if declined else "new")
     except GrantEnded:

@@ -81,6 +81,8 @@ def metadata(shop: Shop) -> dict[str, Any]:
         "client_id": shop.client_id,
         "client_name": "The Sample Bookshop",
         "domain": "bookshop.example",
+        "address": "1 Quay, Cork, IE",
+        "contact": "privacy@bookshop.example",
         "redirect_uris": [f"http://{shop.host}/callback"],
         "jwks": shop.key.jwks,
         "token_endpoint_auth_method": "private_key_jwt",
@@ -112,6 +114,7 @@ def _price(price: Mapping[str, Any]) -> str:
 
 
 _WORDS = {
+    "validity": "How long", "rate reads": "How often", "rate rows": "How many rows", "categories": "Products", "sites": "Sites", "part i1": "Anything at all",
     "kind purchase": "What you bought", "kind cart": "What you put in a cart", "field time": "The time", "field site": "The site",
     "field category": "The category", "field price": "Price", "window max_age": "How far back", "leaf": "as fine as it is",
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """A vendor's side of Proffer: ask a person, read what they gave, and stop when they say so. It speaks to a broker over HTTP only."""
 
-from proffer_vendor.agreements import countersign
+from proffer_vendor.agreements import Agreement, countersign, verify, verify_changes
 from proffer_vendor.asking import Ask, Cut, cuts
 from proffer_vendor.connection import Connection, Page
 from proffer_vendor.errors import (
@@ -15,6 +15,7 @@ from proffer_vendor.errors import (
     NotABroker,
     NotConnected,
     NotGranted,
+    NotSigned,
     ProfferError,
     RateLimited,
     Unavailable,
@@ -25,6 +26,7 @@ from proffer_vendor.transport import Transport
 from proffer_vendor.vendor import Pending, Vendor, challenge
 
 __all__ = [
+    "Agreement",
     "AgreementUnsigned",
     "Ask",
     "BrokerRefused",
@@ -41,6 +43,7 @@ __all__ = [
     "NotABroker",
     "NotConnected",
     "NotGranted",
+    "NotSigned",
     "Page",
     "Pending",
     "ProfferError",
@@ -54,4 +57,6 @@ __all__ = [
     "challenge",
     "countersign",
     "cuts",
+    "verify",
+    "verify_changes",
 ]

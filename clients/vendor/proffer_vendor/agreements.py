@@ -1,69 +1,170 @@
-"""The agreement of a grant, which person and vendor both sign: a JWS in general JSON form (RFC 7515 section 7.2.1)."""
+"""The agreement of a grant, which person and vendor both sign: a JWS in general JSON form (RFC 7515 section 7.2.1). Only `countersign` asks a broker."""
 
-import base64
-import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey, import_key
+from joserfc.jwk import import_key
 
-from proffer_vendor.errors import BrokerRefused, NotABroker
-from proffer_vendor.keys import SigningKey
+from proffer_vendor.documents import canonical, digest, load, unb64
+from proffer_vendor.errors import NotABroker, NotSigned
 from proffer_vendor.tokens import Tokens
 from proffer_vendor.vendor import Vendor
 
 TYP = "consent-agreement+jws"
-NOT_FOUND = 404
+CHANGE = "consent-change+jws"
+# Who signs, in this order, and with what; never `none`, a shared secret, or `EdDSA`, which names no curve (RFC 9864).
+PARTIES = {"first_party": ("Ed25519",), "second_party": ("Ed25519", "ES256")}
 
 
-def countersign(vendor: Vendor, tokens: Tokens) -> dict[str, Any] | None:
-    """Checks the agreement of the grant and sends our signature, unless it is there already; returns the agreement's content.
+@dataclass(frozen=True)
+class Agreement:
+    """A verified agreement: `content` is what was agreed, `document` the file that both sides keep, byte for byte."""
 
-    None where the broker keeps no agreement for this grant. NotABroker, and no signature, if the agreement is not signed by the person's key,
-    names another key as ours, or holds other clauses than were given.
+    content: dict[str, Any]
+    document: bytes
+
+    @property
+    def digest(self) -> str:
+        """By which statements and receipts name it."""
+        return digest(canonical(self.content))
+
+    @property
+    def sentence(self) -> str:
+        """Who agreed, when, and until when."""
+        person, vendor = self.content["first_party"]["id"], self.content["second_party"]["name"]
+        made, until = self.content["made"][:10], self.content["validity"]["until"][:10]
+        return f"The agreement of {made} between {person} and “{vendor}” holds: both have signed it as it stands, until {until}."
+
+
+def verify(document: bytes | str) -> Agreement:
+    """The agreement in a file, if both parties signed it as it stands. Offline; raises NotSigned, which says why not.
+
+    That its text says what its clauses say, a broker checks: `broker verify --agreement FILE`.
     """
+    payload, signatures = _parts(load(document))
+    if len(signatures) != len(PARTIES):
+        raise NotSigned(f"The agreement has {len(signatures)} of two signatures.")
+    content = _content(payload)
+    kids = [_check(payload, signature, content, party) for party, signature in zip(PARTIES, signatures, strict=True)]
+    if kids[0] == kids[1]:
+        raise NotSigned("Both signatures are by one key.")
+    return Agreement(content, _file(payload, signatures))
+
+
+def countersign(vendor: Vendor, tokens: Tokens) -> Agreement:
+    """Checks the agreement of a grant and sends our signature, unless it is there already; returns what both sides now keep.
+
+    NotABroker or NotSigned, and no signature, if the agreement is not signed by the person's key, names another key as ours, or holds other
+    clauses than were given.
+    """
+    grant = vendor.grant(tokens)
+    payload, signatures = _parts(grant.get("agreement"))
+    content = _content(payload)
+    if not signatures:
+        raise NotSigned("The person has not signed the agreement.")
+    _check(payload, signatures[0], content, "first_party")
+    if _thumbprint(content["second_party"]["jwk"]) != vendor.key.kid:
+        raise NotABroker("The agreement names another key than ours.")
+    _compare(grant, content)
+    if len(signatures) == 1:
+        protected, signature = vendor.key.sign(unb64(payload), {"typ": TYP})
+        signatures = [*signatures, {"protected": protected, "signature": signature}]
+        vendor.transport.send("PUT", vendor.grant_address(tokens) + "/signature", tokens=tokens, json=signatures[1])
+    return verify(_file(payload, signatures))
+
+
+def verify_changes(agreement: Agreement, statements: Sequence[str]) -> list[dict[str, Any]]:
+    """The signed statements of what changed under an agreement, in order; raises NotSigned if one is altered, out of order, or missing before the last."""
+    found: list[dict[str, Any]] = []
+    before = agreement.digest
+    for number, statement in enumerate(statements, 1):
+        parts = statement.split(".")
+        if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
+            raise NotSigned(f"Statement {number} is not a compact JWS.")
+        protected, payload, signature = parts
+        _check(payload, {"protected": protected, "signature": signature}, agreement.content, "first_party", typ=CHANGE)
+        raw = unb64(payload)
+        content = load(raw)
+        if not isinstance(content, dict) or (content.get("agreement"), content.get("n"), content.get("prev")) != (agreement.digest, number, before):
+            raise NotSigned(f"Statement {number} does not follow from the one before.")
+        before = digest(raw)
+        found.append(content)
+    return found
+
+
+def _parts(document: Any) -> tuple[str, list[dict[str, str]]]:
+    if not isinstance(document, dict) or set(document) != {"payload", "signatures"} or not isinstance(document["signatures"], list):
+        raise NotSigned("This is not an agreement.")
+    for signature in document["signatures"]:
+        if not isinstance(signature, dict) or set(signature) != {"protected", "signature"}:
+            raise NotSigned("A signature is more or less than protected and signature.")
+    payload: str = document["payload"]
+    return payload, list(document["signatures"])
+
+
+def _content(payload: str) -> dict[str, Any]:
+    raw = unb64(payload)
+    content = load(raw)
+    if canonical(content) != raw:
+        raise NotSigned("The agreement is not written in its canonical form.")
     try:
-        grant = vendor.grant(tokens)
-    except BrokerRefused as refused:
-        if refused.status == NOT_FOUND:
-            return None
-        raise
-    document = grant.get("agreement")
-    if document is None:
-        return None
-    payload, content = _checked(document, vendor.key)
-    if sorted(clause.get("id", "") for clause in content["clauses"]) != sorted(given.get("identifier", "") for given in grant.get("authorization_details", [])):
+        clauses = [clause["id"] for clause in content["clauses"]]
+        named = (content["type"], content["version"], content["first_party"]["role"], content["second_party"]["role"])
+        told = (content["made"][:10], content["validity"]["until"][:10], content["second_party"]["name"], content["first_party"]["id"])
+        if named != ("Agreement", 1, "Person", "Entity") or not clauses or not all(isinstance(word, str) for word in (*clauses, *told)):
+            raise NotSigned("This is not an agreement of a kind known here.")
+        if digest(content["notice"]["text"].encode()) != content["notice"]["sha256"]:
+            raise NotSigned("The text is not the one that was shown.")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise NotSigned("The agreement lacks a member.") from error
+    found: dict[str, Any] = content
+    return found
+
+
+def _check(payload: str, signature: Mapping[str, str], content: Mapping[str, Any], party: str, *, typ: str = TYP) -> str:
+    """The thumbprint of the key by which a party signed; raises NotSigned."""
+    raw = unb64(signature["protected"])
+    unb64(signature["signature"])
+    header = load(raw)
+    jwk = content[party].get("jwk")
+    kid = _thumbprint(jwk)
+    alg = header.get("alg") if isinstance(header, dict) else None
+    if alg not in PARTIES[party] or raw != canonical({"alg": alg, "kid": kid, "typ": typ}):
+        raise NotSigned(f"The signature of the {party.replace('_', ' ')} has another header than it should.")
+    try:
+        jws.deserialize_compact(f"{signature['protected']}.{payload}.{signature['signature']}", import_key(dict(jwk)), algorithms=[alg])
+    except (JoseError, ValueError, TypeError, UnicodeError) as error:
+        raise NotSigned(f"The {party.replace('_', ' ')} did not sign these bytes.") from error
+    return kid
+
+
+def _thumbprint(jwk: Any) -> str:
+    try:
+        return import_key(dict(jwk)).thumbprint()
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise NotSigned("A party's key cannot be used.") from error
+
+
+def _compare(grant: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    """Refuses an agreement over other clauses than the grant has; one that the person has narrowed meanwhile may hold more than is left."""
+    agreed = {clause["id"]: clause for clause in content["clauses"]}
+    given = {clause.get("identifier"): _clause(clause) for clause in grant.get("authorization_details", [])}
+    same = given == agreed if not grant.get("changes") else set(given) <= set(agreed)
+    if not given or not same:
         raise NotABroker("The agreement holds other clauses than the grant.")
-    if vendor.key.kid not in {_header(one).get("kid") for one in document["signatures"]}:
-        protected, signature = vendor.key.sign(payload, {"typ": TYP})
-        vendor.transport.send("PUT", vendor.grant_address(tokens) + "/signature", tokens=tokens, json={"protected": protected, "signature": signature})
-    return content
 
 
-def _checked(document: dict[str, Any], ours: SigningKey) -> tuple[bytes, dict[str, Any]]:
-    try:
-        payload = _decoded(document["payload"])
-        content: dict[str, Any] = json.loads(payload)
-        person = OKPKey.import_key(content["first_party"]["jwk"])
-        theirs = next(one for one in document["signatures"] if _header(one).get("kid") == person.thumbprint())
-        header = _header(theirs)
-        compact = f"{theirs['protected']}.{document['payload']}.{theirs['signature']}"
-        jws.deserialize_compact(compact, person, algorithms=["Ed25519"])
-        second = import_key(content["second_party"]["jwk"])
-        if header.get("typ") != TYP or "crit" in header or second.thumbprint() != ours.kid or not isinstance(content["clauses"], list):
-            raise NotABroker("The agreement is not one between this person and us.")
-    except (JoseError, KeyError, TypeError, ValueError, StopIteration) as error:
-        raise NotABroker("The agreement does not carry the person's signature.") from error
-    return payload, content
+def _clause(details: Mapping[str, Any]) -> dict[str, Any]:
+    """A clause in the agreement's words: RFC 9396 has names of its own for three of its members."""
+    names = {"identifier": "id", "datatypes": "kinds"}
+    clause = {names.get(name, name): value for name, value in details.items() if name not in {"type", "actions"}}
+    return {**clause, "action": details["actions"][0]}
 
 
-def _header(signature: dict[str, Any]) -> dict[str, Any]:
-    header = json.loads(_decoded(signature["protected"]))
-    if not isinstance(header, dict):
-        raise NotABroker("A signature's header is not a JSON object.")
-    return header
+def _file(payload: str, signatures: Sequence[Mapping[str, str]]) -> bytes:
+    return canonical({"payload": payload, "signatures": [dict(signature) for signature in signatures]})
 
 
-def _decoded(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,6 +1,6 @@
 """What a vendor asks for (RFC 9396 `authorization_details`), and how what was given differs from it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,39 +36,34 @@ class Ask:
 
 @dataclass(frozen=True)
 class Cut:
-    """One difference: `given` is "nothing" where the person left it out."""
+    """One thing that was asked for and not given, or not whole: `what` such as "field price", "kind cart" or "window max_age"; `given` may be "nothing"."""
 
     what: str
     asked: str
     given: str
 
 
-def cuts(ask: Ask, clauses: Iterable[Mapping[str, Any]]) -> list[Cut]:
-    """Where the given `clauses` are narrower than `ask`; with several clauses, each is compared. An empty list: all was given.
+def cuts(grant: Mapping[str, Any]) -> list[Cut]:
+    """Where the person gave less than was asked, from `narrowed` of GET /v1/grants/<id>; an empty list: all was given.
 
-    Durations are compared as they are written, and a broker writes days ("P365D", not "P1Y").
+    Why is not told: what the person's terms cut and what their hand cut look alike. What is asked in vain is seen by the person all the same, so
+    an ask that names no more than is needed is the one that is given whole.
     """
-    wanted = {f"field {name}": level for name, level in ask.fields.items()} | _flat(ask.want)
-    found = []
-    for clause in clauses:
-        given = {f"field {name}": level for name, level in clause.get("fields", {}).items()} | _flat(clause)
-        kinds = [kind for kind in ask.kinds if kind not in clause.get("datatypes", ())]
-        found += [Cut(f"kind {kind}", "yes", "nothing") for kind in kinds]
-        found += [Cut(what, _said(asked), _said(given.get(what))) for what, asked in wanted.items() if given.get(what) != asked]
+    found: list[Cut] = []
+    for line in grant.get("narrowed", ()):
+        dim, asked, given = line["dim"], line["asked"], line["given"]
+        if dim == "kinds":
+            found += [Cut(f"kind {kind}", "yes", "nothing") for kind in asked if kind not in given]
+        elif dim == "action":
+            found.append(Cut(f"part {line['clause']}", _said(asked), "nothing"))
+        else:
+            found.append(Cut(dim.replace("fields.", "field ").replace(".", " "), _said(asked), _said(given)))
     return found
 
 
-def _flat(members: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name in ("sites", "classes", "categories", "sensitive"):
-        if name in members:
-            flat[name] = members[name]
-    for name in ("window", "rate", "duties", "validity"):
-        flat |= {f"{name} {part}": value for part, value in members.get(name, {}).items()}
-    return flat
-
-
 def _said(value: Any) -> str:
-    if value is None or value == []:
+    if value in (None, [], "hidden"):
         return "nothing"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -41,11 +41,15 @@ class Connection:
         return kept
 
     def complete(self, pending: Pending, query: Mapping[str, str]) -> Tokens:
-        """Finishes a callback, keeps the tokens and countersigns the agreement; raises what Vendor.finish raises."""
+        """Finishes a callback, keeps the tokens, countersigns the agreement and keeps it; raises what Vendor.finish and countersign raise."""
         tokens = self._vendor.finish(pending, query)
         self._store.save(self._person, tokens)
-        countersign(self._vendor, tokens)
+        self._sign(tokens)
         return tokens
+
+    def _sign(self, tokens: Tokens) -> None:
+        """Countersigns and keeps the agreement: until we have, the broker lets us read nothing."""
+        self._store.keep(tokens.grant_id, countersign(self._vendor, tokens).document)
 
     def read(self, **wanted: Any) -> Iterator[dict[str, Any]]:
         """Every row, page after page; takes what `pages` takes."""
@@ -100,7 +104,7 @@ class Connection:
             answer = self._fresh(ask)
         except AgreementUnsigned:
             # Our signature was lost on its way when the grant was given; it is owed, and then the same read works.
-            self._fresh(lambda tokens: countersign(self._vendor, tokens))
+            self._fresh(self._sign)
             answer = self._fresh(ask)
         if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
             raise NotABroker("The answer has no list of items.")

@@ -6,6 +6,7 @@ ProfferError
 ├── CallbackRefused      a callback that is not the answer to our request (state, RFC 9207 iss)
 ├── Declined             the person said no (access_denied)
 ├── NotABroker           metadata or an answer that cannot be trusted or read
+├── NotSigned            an agreement or statement that its parties did not sign as it stands
 └── BrokerRefused        any refusal; `code` is the problem's slug or the OAuth error
     ├── NotGranted       nothing in the grant covers what was asked
     ├── GrantPaused      the person paused the grant: keep the tokens, ask later
@@ -39,6 +40,10 @@ class Declined(ProfferError):
 
 class NotABroker(ProfferError):
     """The address does not speak as the standards ask, or speaks for another issuer."""
+
+
+class NotSigned(ProfferError):
+    """The document is not one that its parties signed as it stands; the message says what is wrong with it."""
 
 
 class BrokerRefused(ProfferError):

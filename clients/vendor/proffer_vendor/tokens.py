@@ -45,14 +45,21 @@ class TokenStore(Protocol):
         """Keeps `tokens` in place of earlier ones."""
 
     def forget(self, person: str) -> None:
-        """Drops what is kept; nothing happens if there is nothing."""
+        """Drops the tokens; nothing happens if there are none. Agreements stay: they say what must be deleted, and that it was allowed."""
+
+    def keep(self, grant_id: str, agreement: bytes) -> None:
+        """Keeps the signed agreement of a grant."""
+
+    def agreement(self, grant_id: str) -> bytes | None:
+        """The signed agreement of a grant, or None."""
 
 
 class MemoryStore:
-    """Tokens of this process alone, gone when it ends."""
+    """Tokens and agreements of this process alone, gone when it ends."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Tokens] = {}
+        self._agreements: dict[str, bytes] = {}
 
     def __repr__(self) -> str:
         return f"MemoryStore({len(self._kept)} kept)"
@@ -69,9 +76,17 @@ class MemoryStore:
         """See TokenStore."""
         self._kept.pop(person, None)
 
+    def keep(self, grant_id: str, agreement: bytes) -> None:
+        """See TokenStore."""
+        self._agreements[grant_id] = agreement
+
+    def agreement(self, grant_id: str) -> bytes | None:
+        """See TokenStore."""
+        return self._agreements.get(grant_id)
+
 
 class FileStore:
-    """One file of mode 0600 for each person in `folder`; its name is a hash, so no name of a person can lead out of it."""
+    """Files of mode 0600 in `folder`: one for each person's tokens, one for each agreement. A name is a hash, so none can lead out of the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -90,15 +105,30 @@ class FileStore:
 
     def save(self, person: str, tokens: Tokens) -> None:
         """See TokenStore; the file is replaced in one step, so a crash leaves the earlier tokens."""
-        place = self._file(person)
-        fresh = place.with_suffix("." + secrets.token_hex(8))
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(asdict(tokens), file)
-        fresh.replace(place)
+        _write(self._file(person), json.dumps(asdict(tokens)).encode())
 
     def forget(self, person: str) -> None:
         """See TokenStore."""
         self._file(person).unlink(missing_ok=True)
 
-    def _file(self, person: str) -> Path:
-        return self._folder / (hashlib.sha256(person.encode()).hexdigest() + ".json")
+    def keep(self, grant_id: str, agreement: bytes) -> None:
+        """See TokenStore."""
+        _write(self._file(grant_id, ".agreement"), agreement)
+
+    def agreement(self, grant_id: str) -> bytes | None:
+        """See TokenStore."""
+        try:
+            return self._file(grant_id, ".agreement").read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _file(self, name: str, ending: str = ".json") -> Path:
+        return self._folder / (hashlib.sha256(name.encode()).hexdigest() + ending)
+
+
+def _write(place: Path, content: bytes) -> None:
+    """Puts a file in place in one step."""
+    fresh = place.with_suffix("." + secrets.token_hex(8))
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    fresh.replace(place)

@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask import Flask
-from joserfc.jwk import ECKey, OctKey, OKPKey
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from marshmallow import ValidationError
 
 from broker.config import Settings
@@ -43,7 +44,10 @@ WRONG: dict[str, dict[str, Any]] = {
     "private key": {"jwks": {"keys": [KEY.as_dict(private=True)]}},
     "symmetric key": {"jwks": {"keys": [OctKey.generate_key(256).as_dict()]}},
     "other curve": {"jwks": {"keys": [ECKey.generate_key("P-384", private=False).as_dict()]}},
-    "small RSA": {"jwks": {"keys": [{"kty": "RSA", "e": "AQAB", "n": "u" * 171}]}},
+    "small RSA": {"jwks": {"keys": [KEY.as_dict(private=False), {"kty": "RSA", "e": "AQAB", "n": "u" * 171}]}},
+    "no key to sign agreements with": {"jwks": {"keys": [RSAKey.generate_key(2048, private=False).as_dict(private=False)]}},
+    "a long address": {"address": "x" * 201},
+    "an empty contact": {"contact": ""},
     "off-curve point": {"jwks": {"keys": [{"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}]}},
     "no keys": {"jwks": {"keys": []}},
     "jwks_uri": {"jwks_uri": "https://books.example/jwks"},
@@ -68,6 +72,22 @@ def test_it_refuses(name: str) -> None:
 
 def test_the_name_is_made_harmless() -> None:
     assert ClientMetadata().load({**GOOD, "client_name": "  Books\u202e \n& Co\u200b "})["client_name"] == "Books & Co"
+
+
+def test_what_it_says_of_itself_stands_in_its_agreements(app: Flask) -> None:
+    """Address and contact, made harmless; the key it signs with is its first Ed25519 key, else its first P-256 key."""
+    broker = app.extensions["broker"]
+    ec, ed = ECKey.generate_key("P-256", private=False).as_dict(private=False), KEY.as_dict(private=False)
+    jwks = {"keys": [RSAKey.generate_key(2048, private=False).as_dict(private=False), ec, ed]}
+    metadata = ClientMetadata().load({**GOOD, "jwks": jwks, "address": "1 Quay,\u202e Cork", "contact": "privacy@books.example"})
+    client_id = actions.add_client(broker, metadata)
+    with broker.reading() as tx:
+        client = queries.client(tx, client_id)
+    assert client
+    assert (client.address, client.contact) == ("1 Quay, Cork", "privacy@books.example")
+    assert client.signing_key == {name: ed[name] for name in ("crv", "kty", "x")}
+    assert replace(client, keys=client.keys[:2]).signing_key == {name: ec[name] for name in ("crv", "kty", "x", "y")}
+    assert replace(client, keys=client.keys[:1]).signing_key is None
 
 
 def test_the_command(settings: Settings, tmp_path: Any) -> None:

@@ -5,7 +5,7 @@ from alembic import op
 
 import broker.db
 
-revision = "f65b243bd6c1"
+revision = "606092141f81"
 down_revision = None
 branch_labels = None
 depends_on = None

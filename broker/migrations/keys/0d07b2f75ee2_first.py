@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "61476bf697cd"
+revision = "0d07b2f75ee2"
 down_revision = None
 branch_labels = None
 depends_on = None

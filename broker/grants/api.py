@@ -1,0 +1,73 @@
+"""The grant as its vendor meets it: `GET`, `DELETE /v1/grants/<id>` and `PUT /v1/grants/<id>/signature`; they work while it is paused or unsigned."""
+
+import datetime as dt
+from typing import Any, Final
+
+import orjson
+from flask import Blueprint, Response, request
+
+from broker import access as gate
+from broker import current, errors
+from broker.access import Access, token
+from broker.grants import actions, details, queries, schemas
+from broker.session import csrf
+
+api: Final = Blueprint("grants_api", __name__)
+csrf.exempt(api)
+
+
+def _own(grant_id: str) -> Access:
+    """The access of this call, if its token is of this very grant; another's grant is like one that never was."""
+    access = gate.access()
+    current.broker().limits.count("vendor_read", access.grant)
+    if grant_id != access.grant:
+        raise errors.NotFound
+    return access
+
+
+def _moment(at: dt.datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@api.get("/v1/grants/<grant_id>")
+@token("events:read")
+def show(grant_id: str) -> Response:
+    """What the person gave, where that is less than was asked, and the agreement with the signatures so far."""
+    access, broker = _own(grant_id), current.broker()
+    with broker.reading() as tx:
+        grant = queries.one(tx, access.ring, access.grant_id)
+        signed = queries.agreement(tx, access.ring, access.grant_id)
+        changes = queries.changes_of(tx, access.ring, access.grant_id)
+    body: dict[str, Any] = {
+        "id": grant.id,
+        "status": grant.state(broker.now()),
+        "person": queries.pairwise(access.ring, access.vendor_id),
+        "created": _moment(grant.given_at),
+        "expires_at": _moment(grant.expires_at),
+        "authorization_details": details.given(grant.clauses),
+        "narrowed": details.narrowed(grant.details["request"], grant.details["shown"]["ticked"], grant.clauses, grant.given_at),
+        "agreement": orjson.loads(signed.document) if signed else None,
+        "changes": changes,
+    }
+    response = Response(orjson.dumps(body), mimetype="application/json")
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
+@api.delete("/v1/grants/<grant_id>")
+@token("events:read")
+def end(grant_id: str) -> Response:
+    """End the grant from the vendor's side, for good."""
+    access = _own(grant_id)
+    actions.revoke(current.broker(), access.person_id, access.grant_id, by=access.by, reason="handed_back")
+    return Response(status=204)
+
+
+@api.put("/v1/grants/<grant_id>/signature")
+@token("events:read")
+def countersign(grant_id: str) -> Response:
+    """Add the vendor's signature to the agreement; from then on it may read. Sending the same again is fine."""
+    access = _own(grant_id)
+    actions.countersign(current.broker(), access.person_id, access.grant_id, schemas.signature(request.mimetype, request.get_data()))
+    return Response(status=204)

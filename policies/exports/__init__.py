@@ -1,0 +1,1 @@
+"""Agreements in other people's formats: one module each, pure, and never read back."""

@@ -1,0 +1,74 @@
+"""Agreements as consent receipts of the Kantara Initiative, version 1.1."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from policies import explain
+from policies.clauses import Clause
+from policies.documents import canonical
+from policies.purposes import PURPOSES
+from policies.times import write_duration
+from policies.vocabulary import KINDS
+
+VERSION = "KI-CR-v1.1.0"
+UNTOLD = "not given"
+"""What stands where the format demands what a vendor has not said."""
+
+
+def receipt(agreement: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the receipt of an agreement. Times are whole seconds since 1970."""
+    vendor = agreement["second_party"]
+    clauses = [Clause.parse(form) for form in agreement["clauses"]]
+    sensitive = sorted({name for clause in clauses for name in clause.slice.sensitive})
+    return {
+        "version": VERSION,
+        "jurisdiction": agreement["jurisdiction"],
+        "consentTimestamp": int(datetime.fromisoformat(agreement["made"]).timestamp()),
+        "collectionMethod": "A page of the person's own broker, on which each part was ticked by hand",
+        "consentReceiptID": agreement["id"],
+        "publicKey": canonical(vendor["jwk"]),
+        "language": agreement["notice"]["language"],
+        "piiPrincipalId": agreement["first_party"]["id"],
+        "piiControllers": [_controller(vendor)],
+        "policyUrl": agreement["end"]["how"][0],
+        "services": [{"service": vendor["name"], "purposes": [_purpose(clause, name) for clause in clauses for name in sorted(clause.purposes)]}],
+        "sensitive": bool(sensitive),
+        "spiCat": sensitive,
+    }
+
+
+def _controller(vendor: Mapping[str, Any]) -> dict[str, Any]:
+    contact = vendor.get("contact", UNTOLD)
+    return {
+        "piiController": vendor["name"],
+        "onBehalf": False,
+        "contact": contact,
+        "address": {"streetAddress": vendor.get("address", UNTOLD)},
+        "email": contact if "@" in contact else UNTOLD,
+        "phone": UNTOLD,
+        "piiControllerUrl": vendor["id"],
+    }
+
+
+def _purpose(clause: Clause, name: str) -> dict[str, Any]:
+    duties = clause.duties
+    passed = duties.onward != "none"
+    kinds = [about.label for kind, about in KINDS.items() if kind in clause.slice.kinds] if clause.action == "read" else ["an id made for them alone"]
+    purpose: dict[str, Any] = {
+        "purpose": PURPOSES[name].label,
+        "purposeCategory": [name],
+        "consentType": "EXPLICIT",
+        "piiCategory": kinds,
+        "primaryPurpose": True,
+        "termination": _termination(clause),
+        "thirdPartyDisclosure": passed,
+    }
+    return purpose | ({"thirdPartyName": ", ".join(sorted(duties.processors)) or UNTOLD} if passed else {})
+
+
+def _termination(clause: Clause) -> str:
+    end = explain.ending(clause.validity)
+    if clause.action != "read":
+        return end
+    return f"{end} Each row is deleted within {write_duration(clause.duties.retention)}, all within {write_duration(clause.duties.on_end)} of the end."

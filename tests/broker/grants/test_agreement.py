@@ -1,0 +1,445 @@
+"""The agreement: the published vector, every refusal of rule S4, and the routes by which a vendor meets its grant."""
+
+import base64
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+from flask import Flask
+from joserfc.jwk import ECKey, OctKey, OKPKey
+from makers import Browser, Clock, Extension, Shop, purchase, purchases, signature_of
+from sqlalchemy import select, update
+
+from broker.db import Prepared
+from broker.grants import actions, agreements, queries
+from broker.grants.agreements import Background, NotSigned
+from broker.grants.models import agreements as rows
+from broker.ledger import queries as ledger
+from broker.oauth import actions as oauth
+from broker.vault.signing import Signer
+from broker.vendors.models import clients
+from policies.clauses import Clause
+from policies.documents import Malformed
+
+VECTORS = Path(__file__).parents[2] / "vectors"
+VECTOR = json.loads((VECTORS / "agreement.json").read_text())
+EXAMPLE = json.loads((VECTORS / "slices_negotiation.json").read_text())
+GOOD = EXAMPLE["agreement"]
+PERSON, VENDOR = (Signer(bytes.fromhex(VECTOR["seeds"][name])) for name in ("person", "vendor"))
+Document = dict[str, Any]
+
+
+def test_the_vector_comes_out_byte_for_byte() -> None:
+    """policies.md section 11: payload, digest, thumbprints, both signatures."""
+    background = Background(EXAMPLE["request"], dt.datetime(2026, 12, 1, 9, 28, 11, tzinfo=dt.UTC), EXAMPLE["terms"], VECTOR["shown"], GOOD["gives"])
+    vendor = {name: GOOD["second_party"][name] for name in ("id", "name", "address", "contact")}
+    content = agreements.content(
+        number=GOOD["id"], first={"id": GOOD["first_party"]["id"], "jwk": PERSON.jwk}, second={**vendor, "jwk": VENDOR.jwk},
+        clauses=[Clause.parse(form) for form in GOOD["clauses"]], background=background, salt=bytes.fromhex(VECTOR["salt"]), jurisdiction="IE",
+        page=GOOD["end"]["how"][0], at=dt.datetime(2026, 12, 1, 9, 30, tzinfo=dt.UTC),
+    )  # fmt: skip
+    assert content == GOOD
+    raw = rfc8785.dumps(content)
+    assert (len(raw), agreements.digest(raw), [PERSON.kid, VENDOR.kid]) == (VECTOR["bytes"], VECTOR["digest"], VECTOR["kids"])
+    signatures = [dict(zip(("protected", "signature"), signer.sign(agreements.TYP, raw), strict=True)) for signer in (PERSON, VENDOR)]
+    assert [signature["signature"] for signature in signatures] == VECTOR["signatures"]
+    assert agreements.joined(raw, signatures) == rfc8785.dumps(VECTOR["document"])
+    assert agreements.verify(rfc8785.dumps(VECTOR["document"]), registered={VENDOR.kid}) == GOOD
+
+
+KEYS = {PERSON.kid: OKPKey.import_key({**PERSON.jwk, "d": agreements.b64(b"\x01" * 32)}), VENDOR.kid: OKPKey.import_key({**VENDOR.jwk, "d": agreements.b64(b"\x02" * 32)})}
+PAYLOAD = VECTOR["document"]["payload"]
+
+
+def vendors(**header: Any) -> Document:
+    """The vector, the vendor's header changed; None takes a member out."""
+    key = KEYS[VENDOR.kid]
+    full = {"alg": "Ed25519", "kid": VENDOR.kid, "typ": agreements.TYP, **header}
+    return with_second(signature_of(key, PAYLOAD, {name: value for name, value in full.items() if value is not None}))
+
+
+def with_second(signature: Document) -> Document:
+    return {"payload": PAYLOAD, "signatures": [VECTOR["document"]["signatures"][0], signature]}
+
+
+def by(algorithm: str, key: Any) -> Document:
+    header = {"alg": algorithm, "kid": VENDOR.kid, "typ": agreements.TYP}
+    return with_second(signature_of(key, PAYLOAD, header))
+
+
+def protected(header: bytes) -> Document:
+    """A header written by hand, with a signature that fits it."""
+    text = agreements.b64(header)
+    signed = KEYS[VENDOR.kid].private_key.sign(f"{text}.{PAYLOAD}".encode())
+    return with_second({"protected": text, "signature": agreements.b64(signed)})
+
+
+def changed(change: Callable[[Document], Any]) -> Document:
+    document = json.loads(json.dumps(VECTOR["document"]))
+    change(document)
+    return document
+
+
+def agreed(jwk: Document, signer: Any) -> Document:
+    """The same agreement with another vendor's key."""
+    raw = rfc8785.dumps({**GOOD, "second_party": {**GOOD["second_party"], "jwk": jwk}})
+    first = dict(zip(("protected", "signature"), PERSON.sign(agreements.TYP, raw), strict=True))
+    return {"payload": agreements.b64(raw), "signatures": [first, signer(agreements.b64(raw))]}
+
+
+NONE = {"protected": agreements.b64(rfc8785.dumps({"alg": "none", "kid": VENDOR.kid, "typ": agreements.TYP})), "signature": "AA"}
+EC = ECKey.generate_key("P-256", private=True)
+PUBLIC_AS_SECRET = OctKey.import_key(base64.urlsafe_b64decode(VENDOR.jwk["x"] + "="))
+WRONG: dict[str, tuple[Callable[[], Any], str]] = {
+    "alg none": (lambda: with_second(NONE), "/signatures/1/protected/alg"),
+    "alg HS256 with the public key": (lambda: by("HS256", PUBLIC_AS_SECRET), "/signatures/1/protected/alg"),
+    "alg EdDSA": (lambda: by("EdDSA", KEYS[VENDOR.kid]), "/signatures/1/protected/alg"),
+    "alg in another case": (lambda: protected(rfc8785.dumps({"alg": "ed25519", "kid": VENDOR.kid, "typ": agreements.TYP})), "/signatures/1/protected/alg"),
+    "crit": (
+        lambda: protected(rfc8785.dumps({"alg": "Ed25519", "crit": ["typ"], "kid": VENDOR.kid, "typ": agreements.TYP})), "/signatures/1/protected/crit",
+    ),
+    "b64": (lambda: protected(rfc8785.dumps({"alg": "Ed25519", "b64": True, "kid": VENDOR.kid, "typ": agreements.TYP})), "/signatures/1/protected/b64"),
+    "a key in the header": (lambda: vendors(jwk=VENDOR.jwk), "/signatures/1/protected/jwk"),
+    "wrong typ": (lambda: vendors(typ="consent-change+jws"), "/signatures/1/protected/typ"),
+    "no typ": (lambda: vendors(typ=None), "/signatures/1/protected/typ"),
+    "no kid": (lambda: vendors(kid=None), "/signatures/1/protected/kid"),
+    "the person's kid": (lambda: vendors(kid=PERSON.kid), "/signatures/1/protected/kid"),
+    "a header with spaces": (lambda: protected(json.dumps({"alg": "Ed25519", "kid": VENDOR.kid, "typ": agreements.TYP}).encode()), "/signatures/1/protected"),
+    "a header out of order": (
+        lambda: protected(f'{{"kid":"{VENDOR.kid}","alg":"Ed25519","typ":"{agreements.TYP}"}}'.encode()), "/signatures/1/protected",
+    ),
+    "a header that says a name twice": (lambda: protected(b'{"alg":"none","alg":"Ed25519"}'), "/signatures/1/protected"),
+    "a header that is a list": (lambda: protected(b"[1]"), "/signatures/1/protected"),
+    "no signature": (lambda: changed(lambda document: document.update(signatures=[])), "/signatures"),
+    "one signature": (lambda: changed(lambda document: document["signatures"].pop()), "/signatures"),
+    "three signatures": (lambda: changed(lambda document: document["signatures"].append(document["signatures"][0])), "/signatures"),
+    "the vendor's first": (lambda: changed(lambda document: document["signatures"].reverse()), "/signatures/0/protected/kid"),
+    "one signature twice": (lambda: with_second(VECTOR["document"]["signatures"][0]), "/signatures/1/protected/kid"),
+    "an unprotected header": (lambda: changed(lambda document: document["signatures"][1].update(header={})), "/signatures/1/header"),
+    "a signature with padding": (lambda: changed(lambda document: document["signatures"][1].update(signature=VECTOR["signatures"][1] + "==")), "/signatures/1/signature"),
+    "a signature cut short": (lambda: changed(lambda document: document["signatures"][1].update(signature=VECTOR["signatures"][1][:-4])), "/signatures/1/signature"),
+    "one key for both": (lambda: agreed(PERSON.jwk, lambda text: signature_of(KEYS[PERSON.kid], text, header_of(PERSON.kid))), "/signatures/1"),
+    "a vendor's key that the person would not have": (
+        lambda: agreed(VENDOR.jwk, lambda text: signature_of(EC, text, {**header_of(VENDOR.kid), "alg": "ES256"})), "/signatures/1/signature",
+    ),
+}  # fmt: skip
+
+
+def header_of(kid: str) -> Document:
+    return {"alg": "Ed25519", "kid": kid, "typ": agreements.TYP}
+
+
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_refused(name: str) -> None:
+    """Rule S4, beside the same document unchanged; the place is named."""
+    assert agreements.verify(rfc8785.dumps(VECTOR["document"]))
+    make, pointer = WRONG[name]
+    with pytest.raises(Malformed) as refused:
+        agreements.verify(rfc8785.dumps(make()))
+    assert refused.value.errors[0]["pointer"] == pointer, refused.value
+
+
+def test_a_vendor_may_sign_with_es256_and_the_person_not() -> None:
+    public = {name: EC.as_dict(private=False)[name] for name in ("crv", "kty", "x", "y")}
+    header = {"alg": "ES256", "kid": EC.thumbprint(), "typ": agreements.TYP}
+    good = agreed(public, lambda text: signature_of(EC, text, header))
+    assert agreements.verify(rfc8785.dumps(good))["second_party"]["jwk"] == public
+    raw = rfc8785.dumps({**GOOD, "first_party": {**GOOD["first_party"], "jwk": public}})
+    text = agreements.b64(raw)
+    wrong = {"payload": text, "signatures": [signature_of(EC, text, header), signature_of(KEYS[VENDOR.kid], text, header_of(VENDOR.kid))]}
+    with pytest.raises(Malformed) as refused:
+        agreements.verify(rfc8785.dumps(wrong))
+    assert refused.value.errors[0]["pointer"] == "/payload/first_party/jwk/crv"
+
+
+def test_a_vendors_key_must_have_been_registered() -> None:
+    document = rfc8785.dumps(VECTOR["document"])
+    assert agreements.verify(document, registered={VENDOR.kid, "another"})
+    with pytest.raises(NotSigned) as refused:
+        agreements.verify(document, registered={"another"})
+    assert refused.value.errors[0]["pointer"] == "/payload/second_party/jwk"
+
+
+@pytest.fixture
+def stored(alice: Browser, clock: Clock) -> Browser:
+    alice.store(purchase(clock() - dt.timedelta(days=3)))
+    return alice
+
+
+def signed_of(person: Browser, shop: Shop) -> queries.Signed:
+    with person.app.extensions["broker"].reading() as tx:
+        found = queries.agreement(tx, person.ring, queries.to_bytes(shop.tokens["grant_id"]))
+    assert found
+    return found
+
+
+def test_giving_makes_an_agreement_with_the_persons_signature(stored: Browser, bookshop: Shop, clock: Clock) -> None:
+    """S1-S3: what it says of the request, the terms and the page; the salt opens it and stays with the person."""
+    bookshop.connect(stored, sign=False)
+    signed = signed_of(stored, bookshop)
+    content = agreements.read_payload(signed.payload)
+    with stored.app.extensions["broker"].reading() as tx:
+        grant = queries.one(tx, stored.ring, queries.to_bytes(bookshop.tokens["grant_id"]))
+        given = ledger.page(tx, stored.ring, ledger.Wanted(act="give")).entries[0]
+    assert content["clauses"] == [clause.to_json() for clause in grant.clauses]
+    assert content["negotiation"]["request"] == agreements.digest_of(grant.details["request"])
+    assert content["negotiation"]["shown"] == agreements.commitment(agreements.unb64(signed.opening["salt"], ""), grant.details["shown"])
+    assert content["negotiation"]["terms"] == agreements.commitment(agreements.unb64(signed.opening["salt"], ""), signed.opening["terms"])
+    assert grant.details["shown"]["text_sha256"] == content["notice"]["sha256"]
+    assert grant.details["text"] == content["notice"]["text"]
+    assert content["end"]["how"] == [f"http://localhost:8440/grants/{grant.id}"]
+    assert given["agreement"] == agreements.digest(signed.payload)
+    assert grant.agreement == hashlib.sha256(signed.payload).digest()
+    assert content["second_party"]["jwk"]["kty"] == "EC"
+    assert set(content["second_party"]) == {"role", "id", "name", "jwk"}
+
+
+def test_it_lies_sealed(stored: Browser, bookshop: Shop) -> None:
+    """Neither what was agreed, nor who signed, nor the salt stands open in the store."""
+    bookshop.connect(stored)
+    signed = signed_of(stored, bookshop)
+    with stored.app.extensions["broker"].reading() as tx:
+        (row,) = tx.execute(select(rows).where(rows.c.person_id == stored.person_id))
+    for column in (row.document, row.countersignature, row.opening):
+        for secret in (b"eyJ", b"signature", b"Person", b"books", b"salt", signed.opening["salt"].encode(), signed.countersignature["signature"].encode()[:20]):
+            assert secret not in column
+
+
+def test_no_two_vendors_see_the_same_key_or_id(stored: Browser, bookshop: Shop, otherstore: Shop, bob: Browser) -> None:
+    """S2, P15: one key and one id for each vendor; a second grant to the same vendor has the same."""
+    found = []
+    for person, shop in ((stored, bookshop), (stored, bookshop), (stored, otherstore), (bob, bookshop)):
+        shop.connect(person)
+        party = signed_of(person, shop).content["first_party"]
+        found.append((party["id"], party["jwk"]["x"]))
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+    assert len({each for pair in found for each in pair}) == 6
+
+
+def test_nothing_is_read_before_the_vendor_has_signed(stored: Browser, bookshop: Shop) -> None:
+    """Check 4: refused with a reason of its own, entered for the person; signed, the same token reads."""
+    bookshop.connect(stored, sign=False)
+    refused = bookshop.read()
+    assert (refused.status_code, refused.json["type"]) == (403, "/problems/agreement-unsigned")
+    assert "WWW-Authenticate" not in refused.headers
+    with stored.app.extensions["broker"].reading() as tx:
+        entry = ledger.page(tx, stored.ring).entries[0]
+    assert (entry["act"], entry["outcome"], entry["reasons"]) == ("read", "denied", ["unsigned"])
+    assert "has not signed the agreement yet" in stored.get(f"/grants/{bookshop.tokens['grant_id']}").text
+    assert bookshop.countersign().status_code == 204
+    assert len(bookshop.read().json["items"]) == 1
+    assert "both signed it" in stored.get(f"/grants/{bookshop.tokens['grant_id']}").text
+
+
+def test_the_ledgers_transaction_asks_once_more(stored: Browser, bookshop: Shop, clock: Clock) -> None:
+    """Where a read is entered the row must still say that it is signed: what was decided before does not count."""
+    bookshop.connect(stored, sign=False)
+    grant_id = queries.to_bytes(bookshop.tokens["grant_id"])
+
+    def holds(version: int) -> bool:
+        with stored.app.extensions["broker"].reading() as tx:
+            statement, given = queries.still_live(stored.person_id, grant_id, version, clock())
+            assert isinstance(statement, Prepared)
+            return statement.run(tx, given).fetchone() is not None
+
+    assert not holds(1)
+    bookshop.countersign()
+    assert (holds(1), holds(2)) == (False, True)
+
+
+def test_both_sides_hold_the_same_bytes(stored: Browser, bookshop: Shop) -> None:
+    bookshop.connect(stored)
+    theirs = rfc8785.dumps(bookshop.call("GET").json["agreement"])
+    mine = stored.get(f"/grants/{bookshop.tokens['grant_id']}/files/agreement.json").data
+    assert mine == theirs
+    assert agreements.verify(mine)["second_party"]["id"] == "https://books.example"
+
+
+def test_the_grant_as_its_vendor_sees_it(stored: Browser, bookshop: Shop) -> None:
+    """G11: what was given and where it is less; nothing of rules, causes or labels, whoever cut it."""
+    asked = purchases(fields={"time": "exact", "category": "leaf", "price": "exact", "site": "domain"})
+    bookshop.connect(stored, [asked], **{"1.field.price": "band"})
+    answer = bookshop.call("GET")
+    assert answer.status_code == 200
+    assert set(answer.json) == {"id", "status", "person", "created", "expires_at", "authorization_details", "narrowed", "agreement", "changes"}
+    assert (answer.json["id"], answer.json["status"], answer.json["changes"]) == (bookshop.tokens["grant_id"], "active", [])
+    assert answer.json["authorization_details"] == bookshop.tokens["authorization_details"]
+    assert answer.json["person"] == signed_of(stored, bookshop).content["first_party"]["id"]
+    assert answer.json["narrowed"][0] == {"clause": "c1", "dim": "fields.price", "asked": "exact", "given": "band", "code": "coarser"}
+    assert {line["dim"]: line["given"] for line in answer.json["narrowed"]} == {
+        "fields.time": "day", "fields.site": "hidden", "fields.price": "band", "window.max_age": "P90D",
+    }  # fmt: skip
+    for secret in ("recommendations", "not-in-terms", "denied", "rule", "cause", "no-words", "alice"):
+        assert secret not in answer.text, secret
+    tag = answer.headers["ETag"]
+    assert bookshop.call("GET", headers={"If-None-Match": tag}).status_code == 304
+
+
+def test_a_part_of_which_nothing_was_given_looks_the_same_whoever_cut_it(stored: Browser, bookshop: Shop) -> None:
+    """Cut by the terms (they give no searches) or not ticked: one line each, alike but for the item."""
+    searches = {**purchases(), "datatypes": ["search"], "want": {"form": "rows", "fields": {"time": "day"}}}
+    answer = stored.give(bookshop.ask([purchases(), searches, purchases()]), give=["i1~recommendations"])
+    bookshop.redeem(answer["code"])
+    narrowed = [line for line in bookshop.call("GET").json["narrowed"] if line["clause"] != "c1"]
+    same = {"dim": "action", "asked": "read", "given": None, "code": "fewer"}
+    assert narrowed == [{"clause": "i2", **same}, {"clause": "i3", **same}]
+
+
+def test_the_three_routes_work_while_paused(stored: Browser, bookshop: Shop) -> None:
+    bookshop.connect(stored, sign=False)
+    grant = bookshop.tokens["grant_id"]
+    stored.post(f"/grants/{grant}/pause", page="/grants")
+    assert bookshop.call("GET").json["status"] == "paused"
+    assert bookshop.countersign().status_code == 204
+    assert bookshop.read().json["type"] == "/problems/grant-paused"
+    assert bookshop.call("DELETE").status_code == 204
+
+
+def test_another_grant_is_like_one_that_never_was(stored: Browser, bob: Browser, bookshop: Shop, otherstore: Shop) -> None:
+    """Row 95: of the same vendor, of another, of nobody."""
+    bookshop.connect(stored)
+    first, token = dict(bookshop.tokens), bookshop.tokens
+    bookshop.connect(stored)
+    otherstore.connect(bob)
+    bodies = set()
+    for grant in (first["grant_id"], otherstore.tokens["grant_id"], "AAAAAAAAAAAAAAAAAAAAAA", "x"):
+        bookshop.tokens = {**token, **bookshop.tokens, "grant_id": grant}
+        for method, path, body in (("GET", "", None), ("DELETE", "", None), ("PUT", "/signature", {"protected": "AA", "signature": "AA"})):
+            answer = bookshop.call(method, path, json=body)
+            assert answer.status_code == 404
+            bodies.add(json.dumps({**answer.json, "request_id": ""}))
+    assert len(bodies) == 1
+    bookshop.tokens = first
+    assert bookshop.call("GET").status_code == 200
+
+
+def test_the_extensions_token_opens_none_of_them(alice: Browser, bookshop: Shop) -> None:
+    """Row 118; its own grant has nothing to sign and works at once."""
+    extension = Extension.connect(alice)
+    bookshop.tokens = extension.tokens
+    for method, path in (("GET", ""), ("DELETE", ""), ("PUT", "/signature")):
+        assert bookshop.call(method, path, json={}).status_code == 403
+    with alice.app.extensions["broker"].reading() as tx:
+        grant = queries.one(tx, alice.ring, queries.to_bytes(extension.tokens["grant_id"]))
+        assert queries.agreement(tx, alice.ring, grant.grant_id) is None
+    assert (grant.agreement, grant.countersigned_at) == (None, grant.given_at)
+    assert alice.get(f"/grants/{grant.id}/files/agreement.json").status_code == 404
+
+
+def tampered(good: dict[str, str], name: str) -> dict[str, str]:
+    return {**good, name: ("B" if good[name][0] == "A" else "A") + good[name][1:]}
+
+
+def test_a_wrong_signature_changes_nothing(stored: Browser, bookshop: Shop, otherstore: Shop) -> None:
+    """422 with the place, or 400 where it is no JSON; the grant stays unsigned, and the right one still works."""
+    bookshop.connect(stored, sign=False)
+    good = bookshop.signature()
+    payload = bookshop.call("GET").json["agreement"]["payload"]
+    first = bookshop.call("GET").json["agreement"]["signatures"][0]
+    before = signed_of(stored, bookshop)
+    wrong: list[tuple[Any, str]] = [
+        (tampered(good, "signature"), "/signature"),
+        (tampered(good, "protected"), "/protected"),
+        (first, "/protected/kid"),
+        (signature_of(otherstore.key, payload, {"alg": "ES256", "kid": otherstore.key.thumbprint(), "typ": agreements.TYP}), "/protected/kid"),
+        (signature_of(otherstore.key, payload, {"alg": "ES256", "kid": bookshop.key.thumbprint(), "typ": agreements.TYP}), "/signature"),
+        (bookshop.signature(agreements.b64(b"another payload")), "/signature"),
+        (bookshop.signature(typ="JWT"), "/protected/typ"),
+        ({**good, "header": {}}, "/header"),
+        ({"protected": good["protected"]}, "/signature"),
+        ({**good, "signature": 7}, "/signature"),
+        ([good], ""),
+    ]
+    for signature, pointer in wrong:
+        answer = bookshop.call("PUT", "/signature", json=signature)
+        assert (answer.status_code, answer.json["type"]) == (422, "/problems/unprocessable"), answer.text
+        assert answer.json["errors"][0]["pointer"] == pointer, answer.text
+    assert bookshop.call("PUT", "/signature", data="{", content_type="application/json").status_code == 400
+    assert bookshop.call("PUT", "/signature", data="x", content_type="text/plain").status_code == 415
+    assert bookshop.call("PUT", "/signature", data=" " * 5000, content_type="application/json").status_code == 413
+    assert signed_of(stored, bookshop) == before
+    assert bookshop.read().status_code == 403
+    assert bookshop.countersign(good).status_code == 204
+    assert bookshop.read().status_code == 200
+
+
+def test_the_same_signature_again_is_fine_and_another_is_not(stored: Browser, bookshop: Shop) -> None:
+    bookshop.connect(stored, sign=False)
+    good, other = bookshop.signature(), bookshop.signature()
+    assert good != other, "ES256 signs differently each time"
+    assert [bookshop.countersign(each).status_code for each in (good, good, other, good)] == [204, 204, 409, 204]
+    assert bookshop.call("GET").json["agreement"]["signatures"][1] == good
+
+
+def test_an_agreement_unsigned_for_a_day_ends(stored: Browser, bookshop: Shop, otherstore: Shop, clock: Clock) -> None:
+    """S1: by the sweep, or when the signature comes too late; a signed one and the extension's live on."""
+    broker = stored.app.extensions["broker"]
+    Extension.connect(stored)
+    otherstore.connect(stored)
+    bookshop.connect(stored, sign=False)
+    clock.advance(hours=23, minutes=59)
+    oauth.sweep(broker)
+    assert bookshop.refresh().status_code == 200
+    assert bookshop.call("GET").json["status"] == "active"
+    clock.advance(minutes=2)
+    oauth.sweep(broker)
+    with broker.reading() as tx:
+        states = {grant.name: (grant.status, grant.reason) for grant in queries.every(tx, stored.ring)}
+    assert states == {"books.example": ("expired", "unsigned"), "other.example": ("active", ""), "Your extension": ("active", "")}
+    assert bookshop.call("GET").status_code == 401
+    assert bookshop.refresh().json["error"] == "invalid_grant"
+    again = Browser.of(stored.app, "alice")
+    assert "did not sign the agreement within 24 hours" in again.get(f"/grants/{bookshop.tokens['grant_id']}").text
+
+
+def test_a_signature_that_comes_too_late_ends_the_grant(stored: Browser, bookshop: Shop, clock: Clock) -> None:
+    bookshop.connect(stored, sign=False)
+    good = bookshop.signature()
+    clock.advance(hours=24, minutes=1)
+    bookshop.refresh()
+    assert bookshop.countersign(good).status_code == 401
+    with stored.app.extensions["broker"].reading() as tx:
+        grant = queries.one(tx, stored.ring, queries.to_bytes(bookshop.tokens["grant_id"]))
+    assert (grant.status, grant.reason, grant.countersigned_at) == ("expired", "unsigned", None)
+
+
+def test_a_revoked_grant_cannot_be_signed(stored: Browser, bookshop: Shop) -> None:
+    """Whoever ended it has the last word, also where the signature was checked before."""
+    bookshop.connect(stored, sign=False)
+    good, broker = bookshop.signature(), stored.app.extensions["broker"]
+    grant_id = queries.to_bytes(bookshop.tokens["grant_id"])
+    actions.revoke(broker, stored.person_id, grant_id)
+    assert bookshop.countersign(good).status_code == 401
+    with pytest.raises(Exception, match="already done"):
+        actions.countersign(broker, stored.person_id, grant_id, good)
+    assert signed_of(stored, bookshop).countersignature is None
+
+
+def test_the_vendor_may_end_it(stored: Browser, bookshop: Shop) -> None:
+    bookshop.connect(stored)
+    assert bookshop.call("DELETE").status_code == 204
+    assert bookshop.read().status_code == 401
+    assert bookshop.call("DELETE").status_code == 401
+    page = stored.get(f"/grants/{bookshop.tokens['grant_id']}").text
+    assert "books.example handed it back" in page
+    assert "It was ended, and not by you." in page
+
+
+def test_a_vendor_that_could_not_sign_gets_nothing(app: Flask, stored: Browser, bookshop: Shop) -> None:
+    """A client may have come without a signing key: no grant is made."""
+    url = bookshop.ask()
+    with app.extensions["broker"].data.writing() as tx:
+        tx.execute(update(clients).where(clients.c.client_id == bookshop.client_id).values(jwks={"keys": []}))
+    path = stored.open(url)
+    form = stored.form(path)
+    answer = stored.post("/oauth/authorize/decision", {**form, "give": form.pop("offered"), "answer": "give"}, page=path)
+    assert answer.status_code == 409
+    assert "no key that it could sign" in answer.text
+    assert "No vendor may read anything." in stored.get("/grants").text
