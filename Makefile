@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 PYTEST_ARGS ?=
 
-.PHONY: run test check lock bench nightly clean
+.PHONY: run test check coverage lock bench nightly clean
 
 run: $(VENV)/.run
 	$(VENV)/bin/broker
@@ -16,6 +16,10 @@ check: $(VENV)/.lint
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(PY) -m broker.migrations.revise check
+
+# Every branch of policies/ is taken by its own tests.
+coverage: $(VENV)/.test
+	PROFFER_EXAMPLES=200 $(PY) -m pytest -q tests/policies --ignore tests/policies/test_planted.py --cov=policies --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 --no-header
 
 bench: $(VENV)/.test
 	$(PY) -m tests.bench $(BENCH_ARGS)

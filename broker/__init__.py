@@ -10,6 +10,7 @@ from flask import Flask
 from broker import cors, documentation, headers, health, layout, problems, session
 from broker.config import Settings, from_environment
 from broker.db import utcnow
+from broker.events.answers import answers as answers_api
 from broker.events.api import api as events_api
 from broker.events.pages import pages as events_pages
 from broker.grants.actions import end_again
@@ -29,7 +30,7 @@ from broker.terms.pages import pages as terms_pages
 from broker.vendors.actions import seed_extension
 
 CAPABILITIES = (
-    home_pages, people_pages, oauth, oauth_pages, metadata.metadata, terms_pages, grants_pages, grants_api, events_api, events_pages,
+    home_pages, people_pages, oauth, oauth_pages, metadata.metadata, terms_pages, grants_pages, grants_api, events_api, answers_api, events_pages,
     imports_pages, ledger_pages, documentation.documentation, health.health,
 )  # fmt: skip
 

@@ -140,7 +140,11 @@ class Clause:
 
     def __le__(self, other: Self) -> bool:
         """Whether it allows nothing that `other` does not; ids do not matter."""
-        return self & other == self
+        mine, theirs = self.slice, other.slice
+        # Most clauses differ in what is cheap to compare.
+        if self.action != other.action or not mine.kinds <= theirs.kinds or not mine.fields.keys() <= theirs.fields.keys():
+            return False
+        return mine.window & theirs.window == mine.window and self & other == self
 
     def is_empty(self) -> bool:
         """Say whether it permits nothing at all."""
@@ -154,6 +158,11 @@ class Clause:
             or ("channels" in uses and not self.channels)
             or self.validity.is_empty()
         )
+
+    def has_nothing_of(self, other: Self) -> bool:
+        """Say whether the meet is empty because no purpose, or no kind, is common to both."""
+        uses = MEMBERS[self.action]
+        return ("purposes" in uses and not meet_purposes(self.purposes, other.purposes)) or ("kinds" in uses and not self.slice.kinds & other.slice.kinds)
 
     def starting(self, at: datetime) -> "Clause":
         """Return it with an absolute validity, for a yes at `at`."""
@@ -213,7 +222,7 @@ def read_clause(found: Members, default: Clause, id: str) -> Clause:  # noqa: A0
     if "base" in found:
         parts["base"] = documents.choice(*found["base"], ROSTER)
     if "purposes" in found:
-        parts["purposes"] = without_covered(documents.words(*found["purposes"], documents.one_of(PURPOSES)))
+        parts["purposes"] = without_covered(documents.some_words(*found["purposes"], documents.one_of(PURPOSES)))
     if "rate" in found:
         parts["rate"] = {**default.rate, **_read_rate(*found["rate"], default.action)}
     if "duties" in found:
@@ -241,8 +250,6 @@ def refuse_hollow(clause: Clause, pointer: str) -> None:
     if clause.action != "read":
         return
     part = clause.slice
-    if not clause.purposes or not part.kinds:
-        refuse(pointer, "Name at least one kind and one purpose.")
     if part.form == "rows" and not part.fields:
         refuse(documents.below(pointer, "fields"), "Name at least one field that these kinds carry, with its level.")
     if part.form == "answers" and not part.answers:

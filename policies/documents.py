@@ -196,6 +196,11 @@ def words(
     return tuple(found)
 
 
+def some_words(value: object, pointer: str, one: Callable[[object, str], str], most: int = MOST_ENTRIES) -> frozenset[str]:
+    """Read an array of at least one string, as a set."""
+    return frozenset(words(value, pointer, one, most)) or refuse(pointer, "Name at least one, or leave this member out.")
+
+
 def one_of(allowed: Collection[str]) -> Callable[[object, str], str]:
     """Return a reader of one word of a vocabulary, for `words`."""
     return lambda value, pointer: choice(value, pointer, allowed)

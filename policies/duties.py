@@ -32,18 +32,19 @@ class Duties:
 
     def __and__(self, other: Self) -> "Duties":
         """The stricter of both, duty by duty."""
+        onward = min(self.onward, other.onward, key=ONWARD.index)
         return Duties(
             retention=min(self.retention, other.retention),
             on_end=min(self.on_end, other.on_end),
             breach_notice=min(self.breach_notice, other.breach_notice),
-            onward=min(self.onward, other.onward, key=ONWARD.index),
-            processors=_meet(self.processors, other.processors),
+            onward=onward,
+            processors=_meet(self.processors, other.processors) if onward != "none" else frozenset(),
             profiling=self.profiling and other.profiling,
             tracking=self.tracking and other.tracking,
             ai_training=self.ai_training and other.ai_training,
             portability=self.portability or other.portability,
             storage=_meet(self.storage, other.storage),
-        ).normal()
+        )
 
     def normal(self) -> "Duties":
         """Leave out processors where nothing may be passed on."""
@@ -103,11 +104,8 @@ def _read_processor(value: object, pointer: str) -> str:
 
 
 def _read_regions(value: object, pointer: str) -> frozenset[str]:
-    regions = frozenset(
-        documents.words(value, pointer, lambda entry, at: documents.text(entry, at, _REGION, "EEA, EU, an ISO 3166-1 code of two letters, or *"), 50),
-    )
-    if not regions:
-        refuse(pointer, "Name at least one region, or leave this member out.")
+    form = "EEA, EU, an ISO 3166-1 code of two letters, or *"
+    regions = documents.some_words(value, pointer, lambda entry, at: documents.text(entry, at, _REGION, form), 50)
     return frozenset({"*"}) if "*" in regions else regions
 
 

@@ -1,6 +1,6 @@
 """Clauses, terms, proposals and decisions in plain sentences; the text of an agreement is signed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,8 +10,8 @@ from policies.duties import Duties
 from policies.negotiate import Narrowing
 from policies.purposes import PURPOSES
 from policies.slices import ANY, SELF, Slice
-from policies.times import read_duration, write_instant
-from policies.vocabulary import FIELDS, GROUPS, KINDS, REGIONS, SENSITIVE, SENSITIVE_CLASSES
+from policies.times import read_duration, read_instant, write_instant
+from policies.vocabulary import ANSWERS, DIMENSIONS, FIELDS, GROUPS, KINDS, REGIONS, SENSITIVE, SENSITIVE_CLASSES
 
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
 
@@ -36,24 +36,19 @@ REASONS = {
 }
 """Reason slug -> the sentence that the person reads."""
 
-_CAUSES = {
+CAUSES = {
     "denied": "Your terms forbid it",
     "not-in-terms": "Your terms give no more",
     "sensitive": "Your terms do not open this sensitive subject",
     "unknown-vendor": "Your terms say nothing to this vendor",
     "base": "The standard agreement does not allow it",
     "not-available": "This broker cannot do it yet",
-    "person": "You chose so",
 }
 _ACTIONS = {"read": "to see events of yours", "contact": "to write to you", "ask": "to ask you questions"}
-_ANSWERS = {
-    "frequency": "how often you bought",
-    "monetary": "roughly how much you spent",
-    "recency": "how many weeks ago you last bought",
-}
+_FIELDS = "fields."
 
 
-def _join(words: Iterable[str], last: str) -> str:
+def join(words: Iterable[str], last: str) -> str:
     """Return `a, b and c`, with the given last connection."""
     every = list(words)
     return f" {last} ".join([", ".join(every[:-1]), every[-1]] if len(every) > 1 else every)
@@ -91,26 +86,30 @@ def clause_sentences(clause: Clause, vendor_domain: str) -> list[str]:
         return [_contact_sentence(clause, vendor_domain)]
     part = clause.slice
     sentences = [f"{vendor_domain} may {_view(part)} {_scope(part)}.", *_sensitive(part, "Nothing")]
-    sentences += _fields(part) if part.form == "rows" else []
+    if part.form == "rows":
+        sentences += [f"They may also learn {_answers(part)}."] if part.answers else []
+        sentences += _fields(part)
     sentences += _window(part)
     sentences += [_rate(clause), f"They may use it only to {_purposes(clause)}."]
     return sentences + _duties(clause.duties)
 
 
 def _view(part: Slice) -> str:
-    if part.form == "rows":
-        return "see"
-    return f"learn {_join((_ANSWERS[name] for name in sorted(part.answers)), 'and')}, worked out from"
+    return "see" if part.form == "rows" else f"learn {_answers(part)}, worked out from"
+
+
+def _answers(part: Slice) -> str:
+    return join((ANSWERS[name] for name in sorted(part.answers)), "and")
 
 
 def _scope(part: Slice, verb: str = "on") -> str:
     """Return which events: kinds, sites, classes, categories."""
-    kinds = _join((about.label for kind, about in KINDS.items() if kind in part.kinds), "and")
-    classes = "" if part.classes == ANY else f"{_join(sorted(part.classes), 'or')} "
-    sites = f"any {classes}site" if part.sites == ANY else _join((_site(site) for site in sorted(part.sites)), "and")
+    kinds = join((about.label for kind, about in KINDS.items() if kind in part.kinds), "and")
+    classes = "" if part.classes == ANY else f"{join(sorted(part.classes), 'or')} "
+    sites = f"any {classes}site" if part.sites == ANY else join((_site(site) for site in sorted(part.sites)), "and")
     if classes and part.sites != ANY:
         sites += f", if a {classes}site"
-    only = "" if part.categories == ANY else f", only {_join(sorted(part.categories), 'and')}"
+    only = "" if part.categories == ANY else f", only {join(sorted(part.categories), 'and')}"
     return f"{kinds}, {verb} {sites}{only}"
 
 
@@ -121,9 +120,9 @@ def _site(site: str) -> str:
 def _sensitive(part: Slice, nothing: str) -> list[str]:
     unlisted = [name for name in SENSITIVE_CLASSES if name not in part.sensitive]
     listed = [name for name in SENSITIVE if name in part.sensitive]
-    sentences = [f"{nothing} from {_join(unlisted, 'or')} sites, and no such products."] if unlisted else []
+    sentences = [f"{nothing} from {join(unlisted, 'or')} sites, and no such products."] if unlisted else []
     if listed:
-        sentences.append(f"This includes {_join(listed, 'and')}: sites, products and searches.")
+        sentences.append(f"This includes {join(listed, 'and')}: sites, products and searches.")
     return sentences
 
 
@@ -152,7 +151,8 @@ def _window(part: Slice) -> list[str]:
     sentences = []
     newest = f"nothing from the last {_time(window.min_age)}" if window.min_age else ""
     if window.max_age is not None:
-        sentences.append(f"Only the last {_time(window.max_age)} count{', and ' + newest if newest else ''}.")
+        length = _time(window.max_age)
+        sentences.append(f"Only the last {length} count{'' if length[0].isdigit() else 's'}{', and ' + newest if newest else ''}.")
     elif newest:
         sentences.append(f"{newest.capitalize()} counts.")
     if window.after is not None:
@@ -164,8 +164,8 @@ def _window(part: Slice) -> list[str]:
     return sentences
 
 
-def _times(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _times(count: int | str, noun: str) -> str:
+    return f"{count} {noun}" if str(count) == "1" else f"{count} {noun}s"
 
 
 def _rate(clause: Clause) -> str:
@@ -174,27 +174,27 @@ def _rate(clause: Clause) -> str:
 
 
 def _purposes(clause: Clause) -> str:
-    return _join((about.label for name, about in PURPOSES.items() if name in clause.purposes), "or")
+    return join((about.label for name, about in PURPOSES.items() if name in clause.purposes), "or")
 
 
 def _duties(duties: Duties) -> list[str]:
     uses = {"build a profile of you": duties.profiling, "track you": duties.tracking, "train AI with it": duties.ai_training}
     forbidden = [use for use, allowed in uses.items() if not allowed] + ["pass it on"] * (duties.onward == "none")
     permitted = [use for use, allowed in uses.items() if allowed]
-    sentences = [f"They must not {_join(forbidden, 'or')}."] if forbidden else []
-    sentences += [f"They may {_join(permitted, 'and')}."] if permitted else []
+    sentences = [f"They must not {join(forbidden, 'or')}."] if forbidden else []
+    sentences += [f"They may {join(permitted, 'and')}."] if permitted else []
     sentences += _onward(duties)
     sentences.append(f"They must delete each row within {_within(duties.retention)}, and all within {_within(duties.on_end)} of the end.")
-    keep = [] if "*" in duties.storage else [f"keep it in {_join((REGIONS.get(name, name) for name in sorted(duties.storage)), 'or')}"]
+    keep = [] if "*" in duties.storage else [f"keep it in {join((REGIONS.get(name, name) for name in sorted(duties.storage)), 'or')}"]
     copy = ["give you a copy when you ask"] if duties.portability else []
     leak = f"tell you of a leak within {_within(duties.breach_notice)}"
-    return [*sentences, f"They must {_join([*keep, *copy, leak], 'and')}."]
+    return [*sentences, f"They must {join([*keep, *copy, leak], 'and')}."]
 
 
 def _onward(duties: Duties) -> list[str]:
     if duties.onward == "none":
         return []
-    named = _join((_quote(name) for name in sorted(duties.processors)), "and") if duties.processors else "nobody yet named"
+    named = join((_quote(name) for name in sorted(duties.processors)), "and") if duties.processors else "nobody yet named"
     sentences = [f"They may pass it on to those who work for them: {named}."]
     if duties.onward == "anonymised":
         sentences.append("They may pass it on to others once nobody can tell that it is yours.")
@@ -202,11 +202,11 @@ def _onward(duties: Duties) -> list[str]:
 
 
 def _contact_sentence(clause: Clause, vendor_domain: str) -> str:
-    topics = "" if clause.slice.categories == ANY else f", only about {_join(sorted(clause.slice.categories), 'and')}"
+    topics = "" if clause.slice.categories == ANY else f", only about {join(sorted(clause.slice.categories), 'and')}"
     purposes = f", to {_purposes(clause)}"
     if clause.action == "ask":
         return f"{vendor_domain} may ask you questions here, at most {_times(clause.rate['questions'], 'time')} in 30 days{topics}{purposes}."
-    channels = _join(sorted(clause.channels), "and")
+    channels = join(sorted(clause.channels), "and")
     return f"{vendor_domain} may write to your {channels} here, at most {_times(clause.rate['messages'], 'time')} in 30 days{topics}{purposes}."
 
 
@@ -236,7 +236,7 @@ def grant_text(clauses: Sequence[Clause], vendor_domain: str, gives: Sequence[Ma
         sentences += clause_sentences(clause, vendor_domain)
         sentences += [] if together else [ending(clause.validity, "This part")]
     if gives:
-        sentences.append(f"In return they say: {_join((_quote(gift['text']) for gift in gives), 'and')}.")
+        sentences.append(f"In return they say: {join((_quote(gift['text']) for gift in gives), 'and')}.")
     sentences += [ending(clauses[0].validity)] if together else []
     return " ".join([*sentences, "You can end it at any time, at once."])
 
@@ -244,41 +244,13 @@ def grant_text(clauses: Sequence[Clause], vendor_domain: str, gives: Sequence[Ma
 def narrowing(line: Narrowing) -> str:
     """Say what was asked, what the terms make of it, and why."""
     rule = f" (rule {_quote(line.rule)})" if line.rule else ""
-    because = f"{_CAUSES[line.cause]}{rule}."
+    because = f"{CAUSES[line.cause]}{rule}."
     if line.given is None and line.dim in ("action", "base"):
-        nothing = "Your terms give nothing of it" if line.cause == "not-in-terms" else _CAUSES[line.cause]
+        nothing = "Your terms give nothing of it" if line.cause == "not-in-terms" else CAUSES[line.cause]
         return f"Of one thing they asked for ({_ACTIONS.get(str(line.asked), 'on other conditions')}) nothing can be given. {nothing}{rule}."
-    name = _DIMENSIONS.get(line.dim) or _dimension(line.dim)
+    noun = FIELDS[line.dim[len(_FIELDS) :]].noun if line.dim.startswith(_FIELDS) else DIMENSIONS[line.dim]
+    name = noun[0].upper() + noun[1:]
     return f"{name}: they asked for {_value(line.dim, line.asked)}, your terms allow {_value(line.dim, line.given)}. {because}"
-
-
-_DIMENSIONS = {
-    "kinds": "Kinds of event",
-    "sites": "Sites",
-    "classes": "Kinds of site",
-    "sensitive": "Sensitive subjects",
-    "categories": "Products",
-    "purposes": "Purposes",
-    "form": "Rows or answers",
-    "validity": "How long it lasts",
-    "window.max_age": "How far back",
-    "window.min_age": "How fresh",
-    "rate.reads": "How often",
-    "rate.rows": "How many rows",
-    "duties.retention": "How long they keep it",
-    "duties.on_end": "Deletion at the end",
-    "duties.breach_notice": "News of a leak",
-    "duties.onward": "Passing it on",
-    "duties.processors": "Who works for them",
-    "duties.ai_training": "Training AI",
-    "duties.portability": "A copy for you",
-}
-
-
-def _dimension(dim: str) -> str:
-    member, _, name = dim.partition(".")
-    noun = FIELDS[name].noun if member == "fields" else (name or member).replace("_", " ")
-    return noun[0].upper() + noun[1:]
 
 
 def _value(dim: str, value: Any) -> str:
@@ -289,21 +261,38 @@ def _value(dim: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ending(Validity.read(value, "", Validity()), "an end that").removeprefix("an end that ends ").removesuffix(".") if value else "no end"
     if isinstance(value, list):
-        labels = {kind: about.label for kind, about in KINDS.items()} | {name: about.label for name, about in PURPOSES.items()}
-        return _join((labels.get(entry, _quote(entry) if dim == "duties.processors" else "any" if entry == "*" else entry) for entry in value), "and") or "none"
+        labels = {kind: about.label for kind, about in KINDS.items()} | {name: about.label for name, about in PURPOSES.items()} | ANSWERS
+        return join((labels.get(entry, _quote(entry) if dim == "duties.processors" else "any" if entry == "*" else entry) for entry in value), "and") or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "nothing"}[value]
     return _plain(str(value))
 
 
 def _plain(text: str) -> str:
-    """Return `90 days` for P90D, `24 in 1 day` for 24/P1D; other words as they are."""
+    """Return `90 days` for P90D, `24 in 1 day` for 24/P1D, the day of an instant; other words as they are."""
+    if text.endswith("Z"):
+        return _date(read_instant(text, ""))
     count, _, period = text.removeprefix("delete:").rpartition("/")
     try:
         length = _within(read_duration(period, ""))
     except Malformed:
         return text
     return f"{count} in {length}" if count else length
+
+
+def answers(found: Mapping[str, Any], money: Callable[[Mapping[str, Any]], str]) -> list[str]:
+    """Say what answers tell; `money` writes a band. What is unknown is said as the vendor sees it: like nothing."""
+    sentences = []
+    if "frequency" in found:
+        number = found["frequency"]
+        sentences.append("You bought nothing in this time." if number == "0" else f"You bought on {_times(number, 'day')} in this time.")
+    if "monetary" in found:
+        bands = join((money(band) for band in found["monetary"].values()), "and")
+        sentences.append(f"On such a day you spent {bands} on average." if bands else "Nothing of what you spent.")
+    if "recency" in found:
+        weeks = found["recency"]
+        sentences.append("Nothing of when you last bought." if weeks is None else f"You last bought {_times(weeks, 'week')} ago.")
+    return sentences
 
 
 def reason(slug: str, detail: str = "") -> str:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from policies.clauses import Clause
-from policies.explain import clause_sentences, ending
+from policies.explain import clause_sentences, ending, join
 from policies.purposes import PURPOSES
 from policies.roster import ROSTER
 from policies.slices import ANY, NONE, CarveOut, Slice, normal_fields
 from policies.terms import Deny, Rule, Terms
-from policies.vocabulary import FIELDS, KINDS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
+from policies.vocabulary import DIMENSIONS, FIELDS, KINDS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
 
 REQUESTS: Mapping[str, str] = {
     "AgentAllowsRequests": "Any vendor may ask you.",
@@ -58,15 +58,7 @@ TEMPLATES: Mapping[str, str] = {
 }
 """One template per dimension, and those that put dimensions together; another language is another such table."""
 
-_DIMENSIONS: Mapping[str, str] = {
-    "kinds": "Kinds of event",
-    "sites": "Sites",
-    "classes": "Kinds of site",
-    "categories": "Products",
-    "fields": "What is shown of each",
-    "purposes": "Purposes",
-    "": "Everything",
-}
+_DIMENSIONS: Mapping[str, str] = {**DIMENSIONS, "fields": "What is shown of each", "": "Everything"}
 _FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "SD": ("serve me", ("give you the service you asked for",)),
     "PDC-INTENT": ("answer what I want to buy", ("answer what you want to buy", "tell you about their products")),
@@ -81,16 +73,11 @@ _USES: Mapping[str, tuple[str, str]] = {
 }
 
 
-def _join(words: Iterable[str], last: str) -> str:
-    every = list(words)
-    return f" {last} ".join([", ".join(every[:-1]), every[-1]] if len(every) > 1 else every)
-
-
 def roster_label(base: str) -> str:
     """Name a roster agreement in a few words, such as `To serve me, analyse and track`."""
     row = ROSTER[base]
     uses = [short for use, (short, _) in _USES.items() if getattr(row, use)]
-    name = f"To {_join([_FAMILIES[row.family][0], *uses], 'and')}"
+    name = f"To {join([_FAMILIES[row.family][0], *uses], 'and')}"
     return f"{name}, with a copy for me" if row.family == "SD" and row.portability else name
 
 
@@ -103,12 +90,12 @@ def roster_sentence(base: str) -> str:
     if row.anonymised:
         refused.append("let others track or profile you")
     copy = TEMPLATES["copy" if row.portability else "no copy"]
-    return TEMPLATES["roster"].format(allowed=_join(allowed, "and"), refused=_join(refused, "or"), copy=copy)
+    return TEMPLATES["roster"].format(allowed=join(allowed, "and"), refused=join(refused, "or"), copy=copy)
 
 
 def vendors(names: Iterable[str]) -> str:
     """Name vendors and classes of vendors."""
-    return _join((_vendor(name) for name in sorted(names, key=lambda name: ("://" not in name, name))), "or")
+    return join((_vendor(name) for name in sorted(names, key=lambda name: ("://" not in name, name))), "or")
 
 
 def _vendor(name: str) -> str:
@@ -144,7 +131,7 @@ def deny_sentence(deny: Deny) -> str:
     adds = anybody and deny.purposes is None and (deny.actions is None or "write" in deny.actions)
     if deny.actions == frozenset({"write"}):
         return TEMPLATES["extension"].format(what=what)
-    verbs = _join((TEMPLATES[action] for action in ("read", "contact", "ask") if deny.actions is None or action in deny.actions), "or")
+    verbs = join((TEMPLATES[action] for action in ("read", "contact", "ask") if deny.actions is None or action in deny.actions), "or")
     if deny.actions is None:
         verbs = TEMPLATES["read"]
     who = "" if anybody else _subject(deny.vendors or ())
@@ -154,13 +141,13 @@ def deny_sentence(deny: Deny) -> str:
 
 def _what(deny: Deny) -> str:
     """Return what a deny takes away: fields, kinds, sites, classes, categories, purposes."""
-    kinds = _join((about.label for kind, about in KINDS.items() if kind in (deny.kinds or ())), "or") or TEMPLATES["anything"]
+    kinds = join((about.label for kind, about in KINDS.items() if kind in (deny.kinds or ())), "or") or TEMPLATES["anything"]
     parts = {
-        "fields": _join((FIELDS[name].noun for name in FIELDS if name in (deny.fields or ())), "or"),
-        "sites": _join((site.removeprefix("=") for site in sorted(deny.sites or ())), "or"),
-        "classes": _join(sorted(deny.classes or ()), "or"),
-        "categories": _join(sorted(deny.categories or ()), "or"),
-        "purposes": _join((about.label for name, about in PURPOSES.items() if name in (deny.purposes or ())), "or"),
+        "fields": join((FIELDS[name].noun for name in FIELDS if name in (deny.fields or ())), "or"),
+        "sites": join((site.removeprefix("=") for site in sorted(deny.sites or ())), "or"),
+        "classes": join(sorted(deny.classes or ()), "or"),
+        "categories": join(sorted(deny.categories or ()), "or"),
+        "purposes": join((about.label for name, about in PURPOSES.items() if name in (deny.purposes or ())), "or"),
     }
     said = TEMPLATES["fields"].format(fields=parts.pop("fields"), kinds=kinds) if parts["fields"] else kinds
     return said + "".join(TEMPLATES[name].format(**{name: words}) for name, words in parts.items() if words)
@@ -253,7 +240,7 @@ def shrinking(deny: Deny, clause: Clause, name: str, *, back: bool = False) -> s
         template = TEMPLATES["comes back purpose" if back else "stops purpose"]
     else:
         template = TEMPLATES["comes back" if back else "loses"]
-    purposes = _join((PURPOSES[each].label for each in sorted(part.purposes or NONE)), "or")
+    purposes = join((PURPOSES[each].label for each in sorted(part.purposes or NONE)), "or")
     label = ", ".join(_DIMENSIONS[dim] for dim in dims) or _DIMENSIONS[""]
     if part.fields is not None and part.kinds is None:
         part = replace(part, kinds=clause.slice.kinds)

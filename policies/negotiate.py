@@ -1,15 +1,18 @@
 """What the person's terms make of a vendor's request: `negotiate(terms, request)` -> Proposal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from policies.answers import NEEDS
 from policies.clauses import Clause, dimensions, with_own_sites
 from policies.purposes import meet_purposes
 from policies.requests import Item, Request
 from policies.roster import ROSTER, at_most
+from policies.slices import NONE
 from policies.terms import Deny, Rule, Terms, VendorFacts
+from policies.vocabulary import HIDDEN
 
 CONFIRMATION = "AgreementNegotiationConfirmationRequired"
 REFUSED = "AgreementRefused"
@@ -17,7 +20,7 @@ REFUSED = "AgreementRefused"
 AVAILABLE = frozenset({"read", "write"})
 """Actions that exist; an item for another is dropped, cause `not-available`."""
 
-_CODES = {
+CODES = {
     "fields": "coarser",
     "form": "answers-only",
     "window.min_age": "later",
@@ -93,7 +96,7 @@ def negotiate(terms: Terms, request: Request) -> Proposal:
     for item in items:
         given, dropped = _clauses_for(item, terms, denies, request.facts)
         clauses += [clause for _, clause in given]
-        narrowed += dropped if not given else [line for rule, clause in given for line in _lines(item, rule, clause, _that_speak(denies, item, request.facts))]
+        narrowed += _narrowed(item, given, _that_speak(denies, item, request.facts)) if given else dropped
         if item.minimum and not any(item.is_reached_by(clause) for _, clause in given):
             below.append(item.id)
     status = CONFIRMATION if clauses else REFUSED
@@ -104,11 +107,12 @@ def _clauses_for(item: Item, terms: Terms, denies: Sequence[Deny], facts: Vendor
     """Return the clauses that an item gets, by rule id; or one line that says why it gets none."""
     if item.clause.action not in AVAILABLE:
         return [], [_dropped(item, "not-available")]
-    rules = [rule for rule in sorted(terms.allow, key=lambda rule: rule.id) if terms.hears(facts) and facts.is_among(rule.vendors)]
+    rules = [rule for rule in sorted(terms.allow, key=lambda rule: rule.id) if facts.is_among(rule.vendors)] if terms.hears(facts) else []
     if not rules:
         return [], [_dropped(item, "unknown-vendor")]
     given: list[tuple[Rule, Clause]] = []
     dropped: list[Narrowing] = []
+    foldable = [deny for deny in _that_speak(denies, item, facts) if deny.is_of_one_part]
     for rule in rules:
         if rule.clause.action != item.clause.action:
             continue
@@ -117,15 +121,16 @@ def _clauses_for(item: Item, terms: Terms, denies: Sequence[Deny], facts: Vendor
             asked = list(item.accepts or ())
             dropped.append(Narrowing(item.id, "base", asked, None, "stricter", "base", rule.id))
             continue
-        clause = capped(_within(item, rule, base, facts))
-        folded, culprit = clause, None
-        for deny in _that_speak(denies, item, facts):
-            before, folded = folded, fold(folded, deny)
-            culprit = culprit or (deny if folded.is_empty() and not before.is_empty() else None)
-        if not folded.is_empty():
-            given.append((rule, folded))
-        elif culprit is not None:
-            dropped.append(_dropped(item, "denied", culprit.id))
+        # Most rules speak of something else, which is cheap to see.
+        if item.clause.has_nothing_of(rule.clause) or (clause := capped(_within(item, rule, base, facts))).is_empty():
+            continue
+        for deny in foldable:
+            before, clause = clause, fold(clause, deny)
+            if clause is not before and clause.is_empty():
+                dropped.append(_dropped(item, "denied", deny.id))
+                break
+        else:
+            given.append((rule, clause))
     return _without_lesser(given), (dropped or [_dropped(item, "not-in-terms")])[:1]
 
 
@@ -146,8 +151,10 @@ def _base_for(item: Item, rule: Rule) -> str | None:
 
 
 def _within(item: Item, rule: Rule, base: str, facts: VendorFacts) -> Clause:
-    allowed = replace(rule.clause, base=base, slice=with_own_sites(rule.clause.slice, facts.domains))
-    return (item.clause & allowed).with_id(f"{item.id}~{rule.id}")
+    allowed, part = rule.clause, with_own_sites(rule.clause.slice, facts.domains)
+    if base != allowed.base or part is not allowed.slice:
+        allowed = replace(allowed, base=base, slice=part)
+    return item.clause.with_id(f"{item.id}~{rule.id}") & allowed
 
 
 def capped(clause: Clause) -> Clause:
@@ -160,22 +167,21 @@ def capped(clause: Clause) -> Clause:
 
 def fold(clause: Clause, deny: Deny) -> Clause:
     """Take out of a clause the whole values that a deny removes; the rest of it stays standing."""
-    carve = deny.carve_out
-    hit_purposes = frozenset(purpose for purpose in clause.purposes if deny.hits(purpose))
-    if carve is None and deny.purposes is None:
-        return replace(clause, action="none")
-    if carve is None:
-        return replace(clause, purposes=clause.purposes - hit_purposes)
-    if deny.purposes is not None and (not clause.purposes or hit_purposes != clause.purposes):
+    if not deny.is_of_one_part:
         return clause
-    part = clause.slice
-    if carve.sites is carve.classes is carve.categories is carve.fields is None:
-        return replace(clause, slice=replace(part, kinds=part.kinds - (carve.kinds or part.kinds)).normal())
-    if carve.kinds is carve.sites is carve.classes is carve.categories is None:
-        hidden = carve.fields or frozenset()
-        shown = {name: level for name, level in part.fields.items() if name not in hidden}
-        return replace(clause, slice=replace(part, fields=shown).normal())
-    return clause
+    hit = clause.purposes if deny.purposes is None else frozenset(purpose for purpose in clause.purposes if deny.hits(purpose))
+    if deny.kinds is None and deny.fields is None:
+        if deny.purposes is None:
+            return replace(clause, action="none")
+        return replace(clause, purposes=clause.purposes - hit) if hit else clause
+    if deny.purposes is not None and (not clause.purposes or hit != clause.purposes):
+        return clause
+    part, kinds, hidden = clause.slice, deny.kinds_hit or NONE, deny.fields or NONE
+    answers = frozenset(name for name in part.answers if not hidden & NEEDS[name].keys())
+    if not part.kinds & kinds and not part.fields.keys() & hidden and answers == part.answers:
+        return clause
+    shown = {name: level for name, level in part.fields.items() if name not in hidden}
+    return replace(clause, slice=replace(part, kinds=part.kinds - kinds, fields=shown, answers=answers).normal())
 
 
 def _without_lesser(given: Sequence[tuple[Rule, Clause]]) -> list[tuple[Rule, Clause]]:
@@ -188,16 +194,19 @@ def _without_lesser(given: Sequence[tuple[Rule, Clause]]) -> list[tuple[Rule, Cl
     return [pair for at, pair in enumerate(given) if not is_lesser(at)]
 
 
-def _lines(item: Item, rule: Rule, clause: Clause, denies: Sequence[Deny]) -> list[Narrowing]:
-    """Return one line per stated dimension in which the clause differs from its item."""
-    asked, given = dimensions(item.clause.to_json()), dimensions(clause.to_json())
-    lines = []
+def _narrowed(item: Item, given: Iterable[tuple[Rule, Clause]], denies: Sequence[Deny]) -> list[Narrowing]:
+    asked = dimensions(item.clause.to_json())
+    causes = _Causes(item.clause, asked, denies)
+    return [Narrowing(clause.id, *line, *causes.of(line[0], rule, clause.base)) for rule, clause in given for line in _lines(item, asked, clause)]
+
+
+def _lines(item: Item, asked: Mapping[str, Any], clause: Clause) -> list[tuple[str, Any, Any, str]]:
+    """Return (dim, asked, given, code) of each stated dimension in which the clause differs from what its item asked."""
+    given, lines = dimensions(clause.to_json()), []
     for dim, wanted in asked.items():
-        absent = "hidden" if dim.startswith("fields.") else None
-        got = given.get(dim, absent)
+        got = given.get(dim, HIDDEN if dim.startswith("fields.") else None)
         if dim in item.stated and got != wanted:
-            cause, by = _cause(item, rule, clause, dim, denies)
-            lines.append(Narrowing(clause.id, dim, wanted, got, _code(dim), cause, by))
+            lines.append((dim, wanted, got, _code(dim)))
     return lines
 
 
@@ -211,26 +220,40 @@ def differences(item: Item, clause: Clause, at: datetime) -> list[dict[str, Any]
     stated = dimensions(item.clause.to_json())
     lines = []
     for dim in stated:
-        absent = "hidden" if dim.startswith("fields.") else None
+        absent = HIDDEN if dim.startswith("fields.") else None
         if dim in item.stated and given.get(dim, absent) != asked.get(dim, absent):
             lines.append({"dim": dim, "asked": stated[dim], "given": given.get(dim, absent), "code": _code(dim)})
     return lines
 
 
 def _code(dim: str) -> str:
-    return _CODES.get(dim) or _CODES.get(dim.partition(".")[0], "fewer")
+    return CODES.get(dim) or CODES.get(dim.partition(".")[0], "fewer")
 
 
-def _cause(item: Item, rule: Rule, clause: Clause, dim: str, denies: Sequence[Deny]) -> tuple[str, str]:
-    """Return why a dimension differs, and by which rule: a deny that would do it alone, first."""
+class _Causes:
+    """Why the clauses of one item differ from it: what each deny, and each base, would do to it alone is worked out once."""
 
-    def changes(narrower: Clause) -> bool:
-        return dimensions(narrower.to_json()).get(dim) != dimensions(item.clause.to_json()).get(dim)
+    def __init__(self, clause: Clause, asked: Mapping[str, Any], denies: Iterable[Deny]) -> None:
+        self._clause = clause
+        self._asked = asked
+        self._capped: dict[str, frozenset[str]] = {}
+        self._denied: dict[str, str] = {}
+        for deny in denies:
+            self._denied = dict.fromkeys(self._changed(fold(clause, deny)), deny.id) | self._denied
 
-    for deny in denies:
-        folded = fold(item.clause, deny)
-        if folded.action != "none" and changes(folded):
-            return "denied", deny.id
-    if clause.base and changes(capped(replace(item.clause, base=clause.base))) and not changes(item.clause & rule.clause):
-        return "base", rule.id
-    return ("sensitive" if dim == "sensitive" else "not-in-terms"), rule.id
+    def _changed(self, clause: Clause) -> frozenset[str]:
+        """Return the dimensions in which a clause differs from the item."""
+        if clause is self._clause:
+            return frozenset()
+        found = dimensions(clause.to_json())
+        return frozenset(dim for dim, asked in self._asked.items() if found.get(dim) != asked)
+
+    def of(self, dim: str, rule: Rule, base: str) -> tuple[str, str]:
+        """Return why a dimension differs, and by which rule: a deny that would do it alone, first."""
+        if dim in self._denied:
+            return "denied", self._denied[dim]
+        if base and base not in self._capped:
+            self._capped[base] = self._changed(capped(replace(self._clause, base=base)))
+        if base and dim in self._capped[base] and dim not in self._changed(self._clause & rule.clause):
+            return "base", rule.id
+        return ("sensitive" if dim == "sensitive" else "not-in-terms"), rule.id

@@ -1,6 +1,7 @@
 """Why data may be used: the purposes of DPV 2.3, and when one of them covers another."""
 
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -109,6 +110,9 @@ def without_covered(purposes: Iterable[str]) -> frozenset[str]:
 
 def meet_purposes(ours: Collection[str], theirs: Collection[str]) -> frozenset[str]:
     """Return what both sides admit (U2)."""
-    return without_covered(
-        {purpose for purpose in ours if covered(purpose, theirs)} | {purpose for purpose in theirs if covered(purpose, ours)},
-    )
+    return _meet(frozenset(ours), frozenset(theirs))
+
+
+@lru_cache(maxsize=4096)
+def _meet(ours: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
+    return without_covered({purpose for purpose in ours if covered(purpose, theirs)} | {purpose for purpose in theirs if covered(purpose, ours)})

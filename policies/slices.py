@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from policies import documents
 from policies.documents import Members
 from policies.precision import SITE_PARTS, coarse
+from policies.times import period_start
+from policies.topics import topics
 from policies.vocabulary import (
     ANSWERS,
     CATEGORIES,
@@ -23,7 +25,6 @@ from policies.vocabulary import (
     SITE_CLASSES,
     coarser,
     rank,
-    topics,
 )
 from policies.windows import ALWAYS, Window
 
@@ -109,18 +110,21 @@ class Slice:
 
     def __and__(self, other: Self) -> "Slice":
         """What both allow, normalised."""
+        kinds, rows = self.kinds & other.kinds, self.form == other.form == "rows"
+        fields = {name: coarser(name, level, other.fields[name]) for name, level in self.fields.items() if name in other.fields} if rows else {}
+        # The meets of sets are normal, so that only fields and answers are left to do.
         return Slice(
-            kinds=self.kinds & other.kinds,
+            kinds=kinds,
             sites=_meet_sites(self.sites, other.sites),
             classes=_meet_sets(self.classes, other.classes),
             sensitive=self.sensitive & other.sensitive,
             categories=_meet_categories(self.categories, other.categories),
-            form="rows" if self.form == other.form == "rows" else "answers",
-            answers=self.answers & other.answers,
-            fields={name: coarser(name, level, other.fields[name]) for name, level in self.fields.items() if name in other.fields},
+            form="rows" if rows else "answers",
+            answers=self.answers & other.answers if "purchase" in kinds else NONE,
+            fields=normal_fields(fields, kinds),
             window=self.window & other.window,
             except_=self.except_ | other.except_,
-        ).normal()
+        )
 
     def __le__(self, other: Self) -> bool:
         """Whether it allows nothing that `other` does not: both have to be normal."""
@@ -134,6 +138,7 @@ class Slice:
             classes=_meet_sets(self.classes, self.classes),
             categories=_meet_categories(self.categories, self.categories),
             fields=normal_fields(self.fields, self.kinds) if self.form == "rows" else {},
+            answers=self.answers if "purchase" in self.kinds else NONE,
         )
 
     def is_empty(self) -> bool:
@@ -146,8 +151,9 @@ class Slice:
         return not (kinds and self.sites and self.classes and self.categories and shown) or self.window.is_empty()
 
     def at(self, now: datetime) -> "Slice":
-        """Return the slice with its window made absolute at `now` (F3)."""
-        return _placed(self, self.window.at(now, self._time_level()))
+        """Return the slice with its window made absolute at `now` (F3); that of answers moves once a UTC day (F9)."""
+        moment = period_start(now, "day") if self.form == "answers" else now
+        return _placed(self, self.window.at(moment, self._time_level()))
 
     def period(self) -> Literal["day", "month"]:
         """The unit by which rows are judged before the first one leaves (section 8)."""
@@ -157,7 +163,7 @@ class Slice:
         """Return the level of time that every row can keep to, also one whose time is carved out."""
         if any("time" in (carve.fields or NONE) for carve in self.except_):
             return HIDDEN
-        return self.fields.get("time", HIDDEN)
+        return "day" if self.form == "answers" else self.fields.get("time", HIDDEN)
 
     def covers(self, event: Event) -> bool:
         """Say whether the slice holds the event. Raises ValueError while its window is relative."""
@@ -311,6 +317,8 @@ def _meet_sets(ours: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
 
 def _meet_trees(ours: frozenset[str], theirs: frozenset[str], within: Callable[[str, str], bool]) -> frozenset[str]:
     """Meet sets whose members may lie within each other; of those that do, keep the wider."""
+    if len(ours) == 1 and ours == theirs:
+        return ours
     both = {a for a in ours for b in theirs if within(a, b)} | {b for a in ours for b in theirs if within(b, a)}
     return frozenset(a for a in both if not any(a != b and within(a, b) for b in both))
 
@@ -358,10 +366,7 @@ def _set_of(one: Callable[[object, str], str]) -> Words:
 
 
 def _some_of(one: Callable[[object, str], str]) -> Words:
-    def read(value: object, pointer: str) -> frozenset[str]:
-        return frozenset(documents.words(value, pointer, one)) or documents.refuse(pointer, "Name at least one, or leave this member out.")
-
-    return read
+    return partial(documents.some_words, one=one)
 
 
 CARVE_READERS: Mapping[str, Words] = {
@@ -374,7 +379,7 @@ CARVE_READERS: Mapping[str, Words] = {
 """The event-dependent members of a deny."""
 
 _READERS: Mapping[str, Callable[[object, str], Any]] = {
-    "kinds": _set_of(documents.one_of(KINDS)),
+    "kinds": _some_of(documents.one_of(KINDS)),
     "sites": _set_of(_read_site_of_clause),
     "classes": _set_of(documents.one_of(("*", *SITE_CLASSES))),
     "sensitive": _set_of(documents.one_of(SENSITIVE)),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from policies import documents
@@ -11,7 +12,7 @@ from policies.clauses import MEMBERS, REQUIRED, Clause, read_action, read_clause
 from policies.documents import MOST_INTEGER, refuse
 from policies.purposes import PURPOSES, hit
 from policies.roster import ROSTER
-from policies.slices import CARVE_READERS, CarveOut
+from policies.slices import CARVE_READERS, CarveOut, Words
 from policies.vocabulary import DERIVED_FROM
 
 REQUESTS = (
@@ -66,21 +67,13 @@ class Rule:
 
 def _read_vendors(value: object, pointer: str) -> frozenset[str]:
     form = "*, known, prior-agreement, class:…, member:… or a vendor's address such as https://books.example"
-    found = documents.words(value, pointer, lambda entry, at: documents.text(entry, at, _VENDOR, form))
-    return frozenset(found) or refuse(pointer, "Name at least one vendor or class, or * for any.")
+    return documents.some_words(value, pointer, lambda entry, at: documents.text(entry, at, _VENDOR, form))
 
 
-def _some_words(allowed: Collection[str]) -> Any:
-    def read(value: object, pointer: str) -> frozenset[str]:
-        return frozenset(documents.words(value, pointer, documents.one_of(allowed))) or refuse(pointer, "Name at least one, or leave this member out.")
-
-    return read
-
-
-_DENY_READERS = {
+_DENY_READERS: Mapping[str, Words] = {
     "vendors": _read_vendors,
-    "actions": _some_words(MEMBERS),
-    "purposes": _some_words(PURPOSES),
+    "actions": partial(documents.some_words, one=documents.one_of(MEMBERS)),
+    "purposes": partial(documents.some_words, one=documents.one_of(PURPOSES)),
     **CARVE_READERS,
 }
 
@@ -113,15 +106,22 @@ class Deny:
         return self.kinds is None and self.sites is None and self.classes is None and self.categories is None and self.fields is None
 
     @property
+    def is_of_one_part(self) -> bool:
+        """Whether it takes whole values out of a clause, of its purposes, its kinds or its fields; other denies stay standing."""
+        of_events = self.sites is self.classes is self.categories is None
+        return of_events and (self.kinds is None or self.fields is None)
+
+    @property
+    def kinds_hit(self) -> frozenset[str] | None:
+        """Its kinds, with those that tell of them: a cart that was left tells of cart, checkout and missing purchase (E2)."""
+        return self.kinds and self.kinds | {kind for kind, sources in DERIVED_FROM.items() if sources & self.kinds}
+
+    @property
     def carve_out(self) -> CarveOut | None:
         """What it takes out of a slice, or None where it does not depend on the event."""
         if self.is_of_any_event:
             return None
-        parts = {name: getattr(self, name) for name in CARVE_READERS}
-        if self.kinds is not None:
-            # A cart that was left tells of the cart, the checkout and the missing purchase (E2).
-            parts["kinds"] = self.kinds | {kind for kind, sources in DERIVED_FROM.items() if sources & self.kinds}
-        return CarveOut(**parts)
+        return CarveOut(**{name: getattr(self, name) for name in CARVE_READERS} | {"kinds": self.kinds_hit})
 
     @property
     def is_whole(self) -> bool:

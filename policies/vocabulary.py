@@ -2,32 +2,7 @@
 
 from typing import NamedTuple
 
-from policies.purposes import PURPOSES, covered, hit, meet_purposes
-from policies.topics import TOPICS, topics
-
-__all__ = [
-    "CATEGORIES",
-    "CHANNELS",
-    "FIELDS",
-    "FIELDS_WITH_ITEMS_CUT",
-    "HIDDEN",
-    "KINDS",
-    "LEVELS",
-    "PURPOSES",
-    "SENSITIVE",
-    "SENSITIVE_CATEGORIES",
-    "SENSITIVE_CLASSES",
-    "SITE_CLASSES",
-    "TOPICS",
-    "Field",
-    "Kind",
-    "coarser",
-    "covered",
-    "hit",
-    "meet_purposes",
-    "rank",
-    "topics",
-]
+from policies.topics import TOPICS
 
 
 class Kind(NamedTuple):
@@ -77,20 +52,10 @@ LEVEL_LABELS = {
     "time": ("", "the month", "the day", "the hour", "the exact time"),
     "site": ("", "the kind of site", "the site", "the site's full address"),
     "url": (
-        "",
-        "the start of the page's address",
-        "the page's address up to its first part",
-        "the page's address without what follows a question mark",
-        "the page's full address",
+        "", "the start of the page's address", "the page's address up to its first part",
+        "the page's address without what follows a question mark", "the page's full address",
     ),
-    "money": (
-        "",
-        "the {noun} as a rough range",
-        "the {noun} in steps of 10",
-        "the {noun} in steps of 5",
-        "the {noun} in steps of 1",
-        "the exact {noun}",
-    ),
+    "money": ("", "the {noun} as a rough range", *(f"the {{noun}} in steps of {size}" for size in (10, 5, 1)), "the exact {noun}"),
     "quantity": ("", "roughly how many", "exactly how many"),
     "dwell": ("", "roughly how long you stayed", "exactly how long you stayed"),
     "query": ("", "the topic you searched for", "the words you searched for"),
@@ -102,7 +67,7 @@ LEVEL_LABELS = {
     "payment": ("", "the way you paid"),
     "device": ("", "the kind of device"),
     "plain": ("", "the {noun}"),
-}
+}  # fmt: skip
 
 
 class Field(NamedTuple):
@@ -183,33 +148,10 @@ GROUPS = (
 """What is named together when hidden. Time, site, category, price and certainty are in none."""
 
 SENSITIVE_CLASSES = (
-    "health",
-    "finance",
-    "adult",
-    "religion",
-    "politics",
-    "union",
-    "gambling",
-    "dating",
-    "children",
-    "legal",
-    "government",
-    "mail",
-    "sign-in",
+    "health", "finance", "adult", "religion", "politics", "union", "gambling",
+    "dating", "children", "legal", "government", "mail", "sign-in",
 )
-SITE_CLASSES = (
-    "shop",
-    "news",
-    "search",
-    "social",
-    "video",
-    "travel",
-    "forum",
-    "reference",
-    "work",
-    "other",
-    *SENSITIVE_CLASSES,
-)
+SITE_CLASSES = ("shop", "news", "search", "social", "video", "travel", "forum", "reference", "work", "other", *SENSITIVE_CLASSES)
 SENSITIVE_CATEGORIES = ("health", "adult", "religion", "gambling", "baby")
 CATEGORIES = tuple(TOPICS)
 """The top categories of products; also the topics of a search."""
@@ -217,16 +159,30 @@ SENSITIVE = tuple(dict.fromkeys(SENSITIVE_CLASSES + SENSITIVE_CATEGORIES))
 """What `sensitive` can name: never inside `*` (U4)."""
 
 CHANNELS = ("inbox",)
-ANSWERS = ("frequency", "monetary", "recency")
-ONWARD = ("none", "processors", "anonymised")
-REGIONS = {
-    "EEA": "the EEA",
-    "EU": "the EU",
-    "CH": "Switzerland",
-    "GB": "the United Kingdom",
-    "US": "the United States",
+ANSWERS = {
+    "frequency": "how often you bought",
+    "monetary": "roughly how much you spent on a day with purchases",
+    "recency": "how many weeks ago you last bought",
 }
+"""What can be answered in place of rows -> its label; worked out from purchases alone (F9)."""
+ONWARD = ("none", "processors", "anonymised")
+"""To whom rows may be passed on, strictest first: nobody, named processors, anybody once anonymised."""
+REGIONS = {"EEA": "the EEA", "EU": "the EU", "CH": "Switzerland", "GB": "the United Kingdom", "US": "the United States"}
 """Labels of regions; other ISO 3166-1 codes are their own label."""
+
+DIMENSIONS = {
+    "kinds": "Kinds of event", "sites": "Sites", "classes": "Kinds of site", "sensitive": "Sensitive subjects", "categories": "Products",
+    "form": "Rows or answers", "answers": "Answers",
+    "window.max_age": "How far back", "window.min_age": "How fresh", "window.after": "From when", "window.before": "Up to when",
+    "base": "Standard agreement", "purposes": "Purposes",
+    "rate.reads": "How often", "rate.rows": "How many rows", "rate.messages": "How many messages", "rate.questions": "How many questions",
+    "duties.retention": "How long they keep it", "duties.on_end": "Deletion at the end", "duties.breach_notice": "News of a leak",
+    "duties.onward": "Passing it on", "duties.processors": "Who works for them",
+    "duties.profiling": "Building a profile of you", "duties.tracking": "Tracking you", "duties.ai_training": "Training AI",
+    "duties.portability": "A copy for you", "duties.storage": "Where they keep it",
+    "channels": "Ways to reach you", "validity": "How long it lasts", "action": "What they do",
+}  # fmt: skip
+"""Dimension of a clause, `fields.…` apart -> its label."""
 
 
 def rank(field: str, level: str) -> int:

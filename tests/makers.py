@@ -240,6 +240,10 @@ class Shop:
         bearer = self.tokens["access_token"] if token is None else token
         return self.client.get(f"/v1/events{query}", base_url=ORIGIN, headers={"Authorization": f"Bearer {bearer}"})
 
+    def answers(self, query: str = "") -> TestResponse:
+        """Ask for answers."""
+        return self.client.get(f"/v1/answers{query}", base_url=ORIGIN, headers={"Authorization": f"Bearer {self.tokens['access_token']}"})
+
 
 def purchases(**want: Any) -> dict[str, Any]:
     """What the bookshop asks for: purchases, to recommend products."""

@@ -23,7 +23,7 @@ LEAVES = {
     "grants": {"sentences", "agreements", "statements", "details", "files"},
     "vendors": {"words"},
     "oauth": {"gate", "assertion"},
-    "events": {"shape", "urls", "sites", "searches", "products", "stored"},
+    "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},
     "imports": {
         "sources",
         "chromium",
@@ -45,7 +45,7 @@ LEAVES = {
         "files",
     },
 }
-UPPER = {"schemas", "api", "pages", "endpoints", "metadata", "server", "consent", "choices", "cli", "forms", "changes", "effects"}
+UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "cli", "forms", "changes", "effects"}
 GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal", "verifying"}
 GROUND = {"config", "errors", "db", "writer", "opening", "migrations", "limits", "rows", "words"}
 # They put the whole together.
@@ -53,6 +53,7 @@ TOP = {"__init__", "__main__", "serving", "demo", "synthetic", "refresh"}
 # Tables that belong to nobody in the household.
 NOBODYS = {"vendors", "clients", "sign_up_links", "pushed_requests", "used_ids", "slots", "epochs", "host_keys"}
 FILE, FUNCTION, MOST_FUNCTIONS = 400, 50, 30
+MOST_OF_POLICIES = 2500
 
 
 def sources(*folders: str) -> list[Path]:
@@ -203,6 +204,21 @@ def test_sizes() -> None:
     assert lengths[int(len(lengths) * 0.95)] <= MOST_FUNCTIONS
 
 
+def test_policies_stay_small() -> None:
+    """The engine has under 2,500 lines that say something: neither blank nor docstring. Other people's formats are beside it."""
+    total = 0
+    for path in sources("policies"):
+        if "exports" in path.parts:
+            continue
+        text = path.read_text(encoding="utf-8")
+        said = {number for number, line in enumerate(text.splitlines(), 1) if line.strip()}
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+                said -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        total += len(said)
+    assert total < MOST_OF_POLICIES
+
+
 def test_names() -> None:
     banned = {"utils", "util", "helpers", "helper", "managers", "manager", "common", "misc"}
     for path in sources("broker", "policies", "clients"):
@@ -240,7 +256,7 @@ def test_pages_are_behind_sign_in(app: object) -> None:
     }
     for rule in app.url_map.iter_rules():  # type: ignore[attr-defined]
         endpoint = rule.endpoint
-        if endpoint in outside or endpoint.split(".")[0] in {"documentation", "health", "metadata", "events", "grants_api", "home_pages"}:
+        if endpoint in outside or endpoint.split(".")[0] in {"documentation", "health", "metadata", "events", "answers", "grants_api", "home_pages"}:
             continue
         assert getattr(app.view_functions[endpoint], "is_gate", False), f"{rule} is open"  # type: ignore[attr-defined]
 

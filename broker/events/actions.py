@@ -14,6 +14,7 @@ from broker.errors import StorageFull
 from broker.events import queries, stored
 from broker.events.models import counts, events, forgotten
 from broker.events.sites import class_of, site_of_host
+from broker.grants.actions import drop_answers
 from broker.ledger import actions as ledger
 from broker.opening import Broker
 from broker.vault.envelope import OpenKey
@@ -186,7 +187,10 @@ _DELETE: Final = delete(events).where(
 
 
 def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget: bool) -> int:
-    """Delete events by key and take them out of the counters; with `forget` they can never come back. Returns how many there were."""
+    """Delete events by key and take them out of the counters, and with them every kept answer; with `forget` they can never come back.
+
+    Returns how many there were.
+    """
     deleted = 0
     for start in range(0, len(keys), CHUNK):
         chunk = keys[start : start + CHUNK]
@@ -201,6 +205,8 @@ def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget
             tx.execute(upsert(forgotten).on_conflict_do_nothing(), rows)
         _count(tx, person_id, {of: -number for of, number in Counter((row.day, row.kind) for row in found).items()})
         deleted += len(found)
+    if deleted:
+        drop_answers(tx, person_id)
     return deleted
 
 

@@ -78,7 +78,7 @@ def read() -> Response:
     with broker.reading() as tx:
         decision, clause, left = _decide(tx, access, query, now)
         if isinstance(decision, Denied) or clause is None:
-            raise _refused(access, query, decision if isinstance(decision, Denied) else Denied(("no-clause",)), now)
+            raise refused(access, query, decision if isinstance(decision, Denied) else Denied(("no-clause",)), now)
         start = _opened_cursor(broker, access, query, decision, now)
         alias = access.ring.alias(access.grant_id, decision.clause)
         page = queries.read(tx, access.ring, within=decision.slice, alias=alias, limit=min(query.limit, left), start=start)
@@ -107,7 +107,7 @@ def _decide(tx: Connection, access: Access, query: schemas.Query, now: dt.dateti
     return decide(grant, denies, asked, now), clause, left
 
 
-def _refused(access: Access, query: schemas.Query, denied: Denied, now: dt.datetime) -> errors.BrokerError:
+def refused(access: Access, query: schemas.Query, denied: Denied, now: dt.datetime) -> errors.BrokerError:
     """Enter the refusal with every reason, and give the client the one it may know."""
     gate.deny(access, denied.reasons, {"asked": query.asked})
     if denied.problem == "rate-limit":
@@ -154,7 +154,7 @@ def _enter(
         "version": access.version, "agreement": named(access.agreement) if access.agreement else "", "clause": decision.clause,
         "purpose": decision.purpose or "", "kinds": sorted(decision.slice.kinds),
         "fields": dict(decision.slice.fields), "from": page.first_day, "to": page.last_day, "asked": query.asked,
-        "slice": _slice_digest(decision.slice), "count": number, "body": _digest(body),
+        "slice": _slice_digest(decision.slice), "count": number, "body": digest(body),
     }  # fmt: skip
     entry = ledger.Entry("read", now, by=access.by, grant=access.grant, request=g.request_id, about=about, sent=tuple(page.event_ids))
     key = ledger.entry_key(access.ring, now)
@@ -172,7 +172,7 @@ def _enter(
         with broker.reading() as tx:
             again, _, _ = _decide(tx, fresh, query, broker.now())
         if isinstance(again, Denied):
-            raise _refused(fresh, query, again, now) from None
+            raise refused(fresh, query, again, now) from None
         raise errors.Busy(retry_after=1) from None
     except (errors.Busy, errors.OutcomeUnknown) as failed:
         raise errors.LedgerUnavailable(retry_after=failed.retry_after or 1) from None
@@ -180,10 +180,11 @@ def _enter(
 
 @lru_cache(maxsize=1024)
 def _slice_digest(part: Slice) -> str:
-    return _digest(orjson.dumps(part.to_json()))
+    return digest(orjson.dumps(part.to_json()))
 
 
-def _digest(raw: bytes) -> str:
+def digest(raw: bytes) -> str:
+    """How the ledger names bytes that it does not keep."""
     return "sha-256:" + base64.urlsafe_b64encode(hashlib.sha256(raw).digest()).rstrip(b"=").decode()
 
 

@@ -58,7 +58,20 @@ class _Events(Schema):
     cursor = fields.String(validate=validate.Length(1, LONGEST_VALUE))
 
 
+class _Answers(Schema):
+    """The parameters of `GET /v1/answers`."""
+
+    class Meta:
+        """As for events."""
+
+        unknown = RAISE
+
+    clause = fields.String(validate=validate.Length(1, 64))
+    purpose = fields.String(validate=validate.Length(1, 80))
+
+
 _EVENTS: Final = _Events()
+_ANSWERS: Final = _Answers()
 
 
 # What most polls are.
@@ -69,20 +82,41 @@ def query(arguments: MultiDict[str, str]) -> Query:
     """Parse the parameters of a read; `BadRequest` for what cannot be read, `Unprocessable` with pointers for wrong values, `InvalidCursor`."""
     if not arguments:
         return _NOTHING_ASKED
+    given = _given(arguments)
+    found = _loaded(_EVENTS, given)
+    try:
+        filters = _filters(found)
+    except ValidationError as wrong:
+        raise _unprocessable(wrong) from None
+    asked = {name: value for name, value in given.items() if name != "cursor"}
+    return Query(found.get("clause"), found.get("purpose"), filters, found["limit"], _cursor(found.get("cursor")), asked)
+
+
+def answers_query(arguments: MultiDict[str, str]) -> Query:
+    """Parse the parameters of a call for answers; refuses like `query`. There are no filters: an answer is about the whole clause."""
+    given = _given(arguments)
+    found = _loaded(_ANSWERS, given)
+    return Query(found.get("clause"), found.get("purpose"), Filters(), 0, None, given)
+
+
+def _given(arguments: MultiDict[str, str]) -> dict[str, str]:
     flat = arguments.to_dict(flat=False)
     if sum(len(values) for values in flat.values()) > MOST_PARAMETERS or any(len(value) > LONGEST_VALUE for values in flat.values() for value in values):
         raise BadRequest("Send at most 20 parameters of at most 512 characters.")
     if any(len(values) > 1 for values in flat.values()):
         raise BadRequest("Send each parameter once; several kinds are separated by commas.")
-    given = {name: values[0] for name, values in flat.items()}
+    return {name: values[0] for name, values in flat.items()}
+
+
+def _loaded(schema: Schema, given: Mapping[str, str]) -> dict[str, Any]:
     try:
-        found = _EVENTS.load(given)
-        return Query(
-            found.get("clause"), found.get("purpose"), _filters(found), found["limit"], _cursor(found.get("cursor")),
-            {name: value for name, value in given.items() if name != "cursor"},
-        )  # fmt: skip
+        return dict(schema.load(given))
     except ValidationError as wrong:
-        raise Unprocessable("Some parameters cannot be used; see errors.", errors=pointers(wrong.messages_dict)) from None
+        raise _unprocessable(wrong) from None
+
+
+def _unprocessable(wrong: ValidationError) -> Unprocessable:
+    return Unprocessable("Some parameters cannot be used; see errors.", errors=pointers(wrong.messages_dict))
 
 
 def _filters(found: Mapping[str, Any]) -> Filters:

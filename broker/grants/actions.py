@@ -16,7 +16,7 @@ from broker.errors import BadRequest, Conflict, InvalidToken, Unprocessable
 from broker.grants import agreements, queries, statements
 from broker.grants.agreements import Background
 from broker.grants.models import agreements as agreement_rows
-from broker.grants.models import changes, grants, use
+from broker.grants.models import answers, changes, grants, use
 from broker.ledger import actions as ledger
 from broker.opening import Broker
 from broker.vault import heads
@@ -27,6 +27,8 @@ from policies.clauses import Clause
 from policies.documents import Malformed
 
 GRANTS_PER_PERSON: Final = 1000
+NEVER: Final = dt.date(1970, 1, 1)
+NO_ANSWERS: Final = 16
 SIGN_WITHIN: Final = dt.timedelta(hours=24)
 
 
@@ -176,6 +178,26 @@ def count_use(person_id: bytes, grant_id: bytes, clause: str, day: dt.date, *, r
     """Counts one read of `rows` rows; touches no row where that would pass the clause's rate."""
     first = {"person_id": person_id, "grant_id": grant_id, "clause": clause, "day": day, "reads": 1, "rows": rows}
     return _COUNT, {**first, "more": rows, "most_reads": most_reads, "most_rows": most_rows}
+
+
+def start_answers(broker: Broker, person_id: bytes, grant_id: bytes, clause: str) -> None:
+    """Make the row in which a clause's answers are kept, with none in it."""
+    row = {"person_id": person_id, "grant_id": grant_id, "clause": clause, "day": NEVER, "body": os.urandom(NO_ANSWERS)}
+    broker.write(lambda tx: tx.execute(upsert(answers).values(row).on_conflict_do_nothing()))
+
+
+def keep_answers(ring: Keyring, grant_id: bytes, clause: str, day: dt.date, kept: queries.Kept, by_slice: dict[str, dict[str, Any]]) -> ledger.Check:
+    """Keeps a clause's answers of a day, unless somebody changed the row since `kept` was read."""
+    body = kept.body
+    if by_slice != kept.by_slice:
+        body = ring.key_for("grant", f"{day:%Y-%m}").seal(queries.answers_place(ring.person_id, grant_id, clause), orjson.dumps(by_slice))
+    mine = (answers.c.person_id == ring.person_id) & (answers.c.grant_id == grant_id) & (answers.c.clause == clause) & (answers.c.body == kept.body)
+    return update(answers).where(mine).values(day=day, body=body), {}
+
+
+def drop_answers(tx: Connection, person_id: bytes) -> None:
+    """Take back every kept answer of a person, because events it was worked out from are going."""
+    tx.execute(update(answers).where(answers.c.person_id == person_id).values(day=NEVER, body=os.urandom(NO_ANSWERS)))
 
 
 def _updating(person_id: bytes, grant_id: bytes, from_status: tuple[str, ...], *, version: int | None = None, **values: Any) -> Update:

@@ -1,4 +1,4 @@
-"""Rows of grants, of how much they were used, and of what both sides signed."""
+"""Rows of grants, of how much they were used, of the answers that were given today, and of what both sides signed."""
 
 from sqlalchemy import Column, Date, Integer, LargeBinary, String, Table
 
@@ -36,6 +36,18 @@ use = Table(
     Column("day", Date, primary_key=True),
     Column("reads", Integer, nullable=False),
     Column("rows", Integer, nullable=False),
+    **CLUSTERED,
+)
+
+answers = Table(
+    "grant_answers",
+    metadata,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("grant_id", LargeBinary(16), primary_key=True),
+    Column("clause", String(40), primary_key=True),
+    Column("day", Date, nullable=False),
+    # Sealed; random bytes where there are none, so that whoever worked from an older state is noticed.
+    Column("body", LargeBinary, nullable=False),
     **CLUSTERED,
 )
 

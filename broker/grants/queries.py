@@ -14,7 +14,7 @@ from broker.db import AnyRow, Prepared
 from broker.errors import NotFound
 from broker.grants import agreements
 from broker.grants.models import agreements as agreement_rows
-from broker.grants.models import changes, grants, use
+from broker.grants.models import answers, changes, grants, use
 from broker.ledger import queries as ledger
 from broker.ledger.actions import Check
 from broker.vault.envelope import Place
@@ -243,6 +243,30 @@ def used_today(tx: Connection, person_id: bytes, grant_id: bytes, clause: str, d
     """(reads, rows) of one clause on one UTC day."""
     reads, rows = _USED.run(tx, {"person": person_id, "grant": grant_id, "of_clause": clause, "on_day": day}).fetchone() or (0, 0)
     return reads, rows
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The answers of one clause that were worked out on one UTC day, by the digest of the slice they were worked out from; `body` is the row as it stands."""
+
+    day: dt.date
+    body: bytes
+    by_slice: dict[str, dict[str, Any]]
+
+
+def kept_answers(tx: Connection, ring: Keyring, grant_id: bytes, clause: str, today: dt.date) -> Kept | None:
+    """What is kept of a clause's answers; those of another day count no more. None where there is no row yet."""
+    mine = (answers.c.person_id == ring.person_id) & (answers.c.grant_id == grant_id) & (answers.c.clause == clause)
+    row = tx.execute(select(answers.c.day, answers.c.body).where(mine)).first()
+    if row is None:
+        return None
+    known = orjson.loads(ring.unseal(answers_place(ring.person_id, grant_id, clause), row.body)) if row.day == today else {}
+    return Kept(row.day, row.body, known)
+
+
+def answers_place(person_id: bytes, grant_id: bytes, clause: str) -> bytes:
+    """Where a clause's kept answers live."""
+    return Place(person_id, "grant_answers").at(grant_id, clause)
 
 
 @dataclass(frozen=True, slots=True)

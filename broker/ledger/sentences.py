@@ -7,7 +7,7 @@ from typing import Any, Final
 from broker.words import joined, many
 from policies import explain
 from policies.purposes import PURPOSES
-from policies.vocabulary import FIELDS, KINDS
+from policies.vocabulary import ANSWERS, FIELDS, KINDS
 
 Entry = Mapping[str, Any]
 Names = Mapping[str, str]
@@ -64,6 +64,8 @@ def _read(entry: Entry, who: str) -> str:
     if entry["outcome"] == "denied":
         return f"{who} asked to read and was refused."
     purpose = f", to {why(entry)}" if entry.get("purpose") else ""
+    if entry.get("answers"):
+        return f"{who} learned {joined(ANSWERS[name] for name in entry['answers'])}{purpose}."
     return f"{who} read {_count(entry, 'row')} of {kinds(entry)}{purpose}."
 
 

@@ -21,10 +21,12 @@ from policies.negotiate import Proposal
 from policies.purposes import PURPOSES
 from policies.requests import Item
 from policies.times import read_duration, write_duration
-from policies.vocabulary import FIELDS, KINDS, SENSITIVE_CLASSES, SITE_CLASSES
+from policies.vocabulary import ANSWERS, FIELDS, KINDS, SENSITIVE_CLASSES, SITE_CLASSES
 
 DEPTHS: Final = ("P7D", "P30D", "P90D", "P180D", "P365D")
 READS: Final = (1, 4, 12, 24)
+CONTROLS: Final = ("give", "without", "without_class", "without_answer", "form", "sensitive", "field", "max_age", "reads", "sites")
+WITHOUT: Final = ("without", "without_class", "without_answer")
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class Choice:
     left_out: frozenset[str]
     sites: str
     preview: Preview | None = None
+    answers: list[str] = field(default_factory=list)
     controls: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -78,7 +81,9 @@ def controls(number: int, proposed: Clause, chosen: Clause) -> dict[str, Any]:
         "depths": [(each, f"the last {read_duration(each, '') // 24} days") for each in depths],
         "depth": write_duration(chosen.slice.window.max_age) if chosen.slice.window.max_age else "",
         "reads": reads,
-        "names": {control: name(number, control) for control in ("give", "without", "without_class", "sensitive", "field", "max_age", "reads", "sites")},
+        "answers": [(each, ANSWERS[each]) for each in sorted(part.answers)] if part.form == "rows" or len(part.answers) > 1 else [],
+        "forms": part.form == "rows" and bool(part.answers),
+        "names": {control: name(number, control) for control in CONTROLS},
     }
 
 
@@ -114,7 +119,7 @@ def _choice(number: int, proposal: Proposal, clause: Clause, ticked: bool, form:
     return Choice(
         number=number, proposed=clause, chosen=chosen, ticked=ticked, item=item, narrowed=narrowed, sentences=[],
         below_minimum=item is not None and not item.is_reached_by(chosen),
-        left_out=frozenset(form.getlist(name(number, "without")) + form.getlist(name(number, "without_class")) if form else ()),
+        left_out=frozenset([each for control in WITHOUT for each in form.getlist(name(number, control))] if form else ()),
         sites=form.get(name(number, "sites"), "") if form else "",
         controls=controls(number, clause, chosen),
     )  # fmt: skip
@@ -136,7 +141,9 @@ def _start(clause: Clause, item: Item | None) -> Clause:
 def _chosen(number: int, clause: Clause, form: MultiDict[str, str]) -> Clause:
     document = clause.to_json()
     _narrow_sets(document, number, clause, form)
-    _narrow_fields(document, number, clause, form)
+    _narrow_answers(document, number, clause, form)
+    if document.get("form") != "answers":
+        _narrow_fields(document, number, clause, form)
     depth = form.get(name(number, "max_age"), "")
     if depth:
         document["window"] = {**document["window"], "max_age": depth}
@@ -172,6 +179,19 @@ def _narrow_sets(document: dict[str, Any], number: int, clause: Clause, form: Mu
     sites = [each for each in form.get(name(number, "sites"), "").replace(",", " ").lower().split() if each]
     if sites:
         document["sites"] = sorted(set(sites))
+
+
+def _narrow_answers(document: dict[str, Any], number: int, clause: Clause, form: MultiDict[str, str]) -> None:
+    """Answers left out, and answers in place of rows where both were proposed."""
+    if not clause.slice.answers:
+        return
+    without = set(form.getlist(name(number, "without_answer")))
+    document["answers"] = [each for each in document["answers"] if each not in without]
+    if form.get(name(number, "form")) == "answers":
+        document |= {"form": "answers", "fields": {}}
+    if document["form"] == "answers" and not document["answers"]:
+        sentence = "You left out every answer. Keep one, or untick the whole part."
+        raise Unprocessable(errors=[{"pointer": f"/{name(number, 'without_answer')}", "detail": sentence}])
 
 
 def _narrow_fields(document: dict[str, Any], number: int, clause: Clause, form: MultiDict[str, str]) -> None:

@@ -9,8 +9,10 @@ from babel.dates import format_date
 from sqlalchemy import Connection
 from werkzeug.datastructures import MultiDict
 
+from broker import rows as shown_rows
 from broker.errors import NotFound, TermsChanged, Unprocessable
 from broker.events import queries as event_queries
+from broker.events.answering import answer
 from broker.grants import agreements
 from broker.grants import queries as grant_queries
 from broker.oauth import actions, choices, queries
@@ -22,10 +24,10 @@ from broker.vendors import queries as vendor_queries
 from broker.vendors.queries import Client
 from policies import explain
 from policies.clauses import Clause
-from policies.decide import Asked, Grant, Permitted, decide
+from policies.decide import Asked, Denied, Grant, Permitted, decide
 from policies.negotiate import CONFIRMATION, REFUSED, Proposal, negotiate
 from policies.requests import Request
-from policies.terms import Deny, Terms, VendorFacts
+from policies.terms import Terms, VendorFacts
 from policies.vocabulary import FIELDS, KINDS
 
 OWN: Final = "own-extension"
@@ -151,25 +153,36 @@ def add_previews(broker: Broker, ring: Keyring, consent: Consent) -> None:
     """The person's own rows per clause, exactly as this vendor would get them; nothing is written."""
     now = broker.now()
     for choice in consent.choices:
-        if choice.chosen.action != "read" or choice.chosen.slice.form != "rows":
+        if choice.chosen.action != "read":
             continue
-        decision = as_read(consent.client, consent.facts, choice.chosen.starting(now), consent.terms.deny, now)
-        if isinstance(decision, Permitted):
-            with broker.reading() as tx:
-                choice.preview = event_queries.preview(tx, ring, within=decision.slice)
-        else:
+        part = choice.chosen.slice
+        if part.answers:
+            decision = as_read(consent, choice.chosen.starting(now), "answers", now)
+            if isinstance(decision, Permitted):
+                with broker.reading() as tx:
+                    choice.answers = explain.answers(answer(tx, ring, within=decision.slice, today=now.date()), shown_rows.money)
+        if part.form == "rows":
+            decision = as_read(consent, choice.chosen.starting(now), "rows", now)
             choice.preview = event_queries.Preview([], 0, at_least=False)
+            if isinstance(decision, Permitted):
+                with broker.reading() as tx:
+                    choice.preview = event_queries.preview(tx, ring, within=decision.slice)
 
 
-def as_read(client: Client, told: VendorFacts, clause: Clause, denies: tuple[Deny, ...], now: dt.datetime) -> Any:
-    """The decision a first read of this clause would get, were it given now."""
+def as_read(consent: Consent, clause: Clause, form: str, now: dt.datetime) -> Permitted | Denied:
+    """The decision a first read of this clause, for rows or for answers, would get, were it given now."""
+    client, told = consent.client, consent.facts
     begun = now.replace(microsecond=0)
     until = clause.validity.until or now + dt.timedelta(days=1)
     # Were it given, the vendor would have a prior agreement.
     classes = told.classes | {"prior-agreement"}
     grant = Grant("preview", client.client_id, client.vendor_id, "active", 1, (clause,), begun, until, None, countersigned=True, vendor_classes=classes)
     purposes = sorted(clause.purposes)
-    return decide(grant, denies, Asked(client=client.client_id, clause=clause.id, purpose=purposes[0] if purposes else None), now)
+    asked = Asked(
+        client=client.client_id, clause=clause.id, purpose=purposes[0] if purposes else None, form=form,
+        answers=clause.slice.answers if form == "answers" else frozenset(),
+    )  # fmt: skip
+    return decide(grant, consent.terms.deny, asked, now)
 
 
 def details(consent: Consent, *, sec_gpc: bool) -> dict[str, Any]:

@@ -5,12 +5,14 @@ import time
 from typing import Any
 
 from flask import current_app, g
-from sqlalchemy import literal, select
+from sqlalchemy import bindparam, literal, select
 
 from broker import writer
-from broker.db import transaction
+from broker.db import Prepared, transaction, upsert
 from broker.events import api
+from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
+from broker.grants.models import use
 from broker.oauth import queries as oauth_queries
 
 LATE = 0.04
@@ -68,3 +70,14 @@ def stale_look_up() -> None:
 def no_second_check() -> None:
     """The grant is not looked at again in the transaction that enters a read."""
     grant_queries.still_live = lambda *_: (select(literal(1)), {})  # type: ignore[assignment]
+
+
+def counts_after_the_look() -> None:
+    """A read is counted without looking at the rate once more: what was left when it was decided is believed."""
+    grant_actions._COUNT = Prepared(
+        upsert(use).on_conflict_do_update(
+            index_elements=list(use.primary_key.columns),
+            set_={"reads": use.c.reads + 1, "rows": use.c.rows + bindparam("more")},
+            where=(use.c.reads + 1 <= bindparam("most_reads") + 10_000) & (use.c.rows + bindparam("more") <= bindparam("most_rows") + 1_000_000),
+        )
+    )

@@ -1,7 +1,7 @@
 """A second, naive evaluator of slices: on plain JSON, row by row from the tables of the design."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -205,6 +205,23 @@ def value_of(part: Json, event: Json, name: str, level: str, alias: Callable[[st
         if not site_allowed(part, own) or any("categories" not in carve and hits(carve, own, None) for carve in carves):
             return None
     return at_level(name, level, event[name])
+
+
+def answers(part: Json, names: list[str], events: list[Json], today: date) -> Json:
+    """The answers of an absolute slice, from every purchase that it holds (F9)."""
+    seen = {**part, "fields": {"time": "day", "total": "exact"}}
+    rows = [trim(seen, event) for event in events if event["kind"] == "purchase" and covers(seen, event)]
+    days = sorted({row["time"][:10] for row in rows if "time" in row})
+    found: Json = {"recency": None, "frequency": "0", "monetary": {}}
+    if days:
+        found["recency"] = (today - date.fromisoformat(days[-1])) // timedelta(weeks=1)
+        found["frequency"] = "16+" if len(days) > 15 else "8-15" if len(days) > 7 else "4-7" if len(days) > 3 else str(len(days))
+    for currency in UNITS:
+        spent = [(row["time"][:10], row["total"]["amount_minor"]) for row in rows if "time" in row and row.get("total", {}).get("currency") == currency]
+        if spent:
+            mean = sum(amount for _, amount in spent) / len({day for day, _ in spent})
+            found["monetary"][currency] = money("band", {"currency": currency, "amount_minor": mean})
+    return {name: found[name] for name in names}
 
 
 UNITS = {"EUR": 100, "JPY": 100, "KWD": 1000, "SEK": 1000}

@@ -1,14 +1,16 @@
 """The properties of policies.md section 9, each a plain function that asserts, and its worlds."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from inspect import signature
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from policies import explain, precision, purposes
+from policies import answers, explain, precision, purposes
 from policies import negotiate as negotiation
 from policies.clauses import Clause, Validity, dimensions, with_own_sites
 from policies.decide import Asked, Denied, Grant, decide
@@ -17,11 +19,17 @@ from policies.requests import Request
 from policies.slices import Slice
 from policies.terms import Deny, Terms
 from policies.times import event_time
-from policies.vocabulary import FIELDS, KINDS, LEVELS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
+from policies.vocabulary import ANSWERS, FIELDS, KINDS, LEVELS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
 from policies.windows import ALWAYS
 from tests.policies import oracle, worlds
 
 Row = dict[str, Any]
+DEEP = bool(os.environ.get("PROFFER_DEEP"))
+# Named here and not in a profile: which profile holds depends on how pytest is called. Measuring coverage makes do with fewer.
+EXAMPLES = settings(
+    max_examples=50_000 if DEEP else int(os.environ.get("PROFFER_EXAMPLES") or 2000), derandomize=not DEEP, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+"""2,000 examples, the same every time, or 50,000 at random with `--deep`."""
 
 
 def alias(text: str) -> str:
@@ -140,11 +148,7 @@ def p6(form: Row, request: Request) -> None:
 def p7(part: Slice, events: list[Row], minutes: int, dropped: int, first: int) -> None:
     """Two events that look the same, once trimmed, also come and go at the same time."""
     event, level = events[0], part.fields.get("time", "hidden")
-    start = oracle.start_of(datetime.fromisoformat(event["time"]), level)
-    moved = start + timedelta(minutes=0 if level == "exact" else minutes % {"hour": 60, "day": 24 * 60}.get(level, 28 * 24 * 60))
-    names = sorted(set(event) - {"id", "kind", "time", "host", "domain", "class", "site"})
-    other = {name: value for at, (name, value) in enumerate(sorted(event.items())) if name not in names or not dropped >> (at % 12) & 1}
-    other["time"] = event["time"] if level == "exact" else moved.strftime("%Y-%m-%dT%H:%M:%S.007Z")
+    other = twin(event, level, dropped, minutes)
     if look(replace(part, window=ALWAYS), event) != look(replace(part, window=ALWAYS), other):
         return
     for hours in range(first, first + 2400, 331):
@@ -213,6 +217,34 @@ def p12() -> None:
     assert purposes.hit("dpv:TargetedAdvertising", {"dpv:Marketing"})
 
 
+def p14(part: Slice, names: list[str], purchases: list[Row], dropped: int, minutes: int) -> None:
+    """Answers depend on covered, trimmed events only, and are those of the oracle."""
+    asked = replace(part, kinds=part.kinds | {"purchase"}, form="answers", answers=frozenset(names)).normal().at(worlds.NOW)
+    found = answered(asked, purchases)
+    assert found == oracle.answers(asked.to_json(), names, purchases, worlds.NOW.date())
+    for name in names:
+        alone = replace(asked, answers=frozenset({name}))
+        looks = answers.basis(alone)
+        others = [twin(event, "day", dropped, minutes) for event in purchases if looks.covers(event)]
+        same = [other if looks.covers(other) and looks.trim(other) == looks.trim(event) else event for event, other in zip(filter(looks.covers, purchases), others, strict=True)]
+        assert answered(alone, same) == {name: found[name]}
+
+
+def answered(part: Slice, events: list[Row]) -> Row:
+    """The answers of an absolute slice, as the broker works them out."""
+    seen = answers.basis(part)
+    return answers.work_out(part.answers, [seen.trim(event) for event in events if seen.covers(event)], worlds.NOW.date())
+
+
+def twin(event: Row, level: str, dropped: int, minutes: int) -> Row:
+    """The same event at another time of its period, without some of what it tells."""
+    start = oracle.start_of(datetime.fromisoformat(event["time"]), level)
+    moved = start + timedelta(minutes=minutes % {"hour": 60, "day": 24 * 60}.get(level, 28 * 24 * 60))
+    kept = {"id", "kind", "time", "host", "domain", "class", "site"}
+    other = {name: value for at, (name, value) in enumerate(sorted(event.items())) if name in kept or not dropped >> (at % 12) & 1}
+    return other | {"time": event["time"] if level == "exact" else moved.strftime("%Y-%m-%dT%H:%M:%S.007Z")}
+
+
 def p16(form: Row, request: Request) -> None:
     """Removing an allow rule adds nothing."""
     full = propose(Terms.parse(form), request)
@@ -273,6 +305,7 @@ def p19(terms: Terms, request: Request) -> None:
         for event in sensitive_events(judge):
             if judge.covers(event):
                 assert event["class"] not in SENSITIVE_CLASSES or event["class"] in listed
+                assert "query" not in event or event["query"].split()[1] in listed
                 paths = [row.get("category", "") for row in judge.trim(event).get("items", [])]
                 assert all(path.split("/")[0] not in SENSITIVE_CATEGORIES or path.split("/")[0] in listed for path in paths)
 
@@ -286,6 +319,8 @@ def sensitive_events(part: Slice) -> Iterator[Row]:
     for kind in sorted(part.kinds):
         for site_class in ("health", "finance", "mail"):
             yield {**place, "kind": kind, "class": site_class} | ({"items": [{"category": category}]} if KINDS[kind].items else {})
+        for topic in SENSITIVE_CATEGORIES if kind == "search" else ():
+            yield {**place, "kind": kind, "class": "shop", "query": f"a {topic} thing"}
         for top in SENSITIVE_CATEGORIES if KINDS[kind].items else ():
             yield {**place, "kind": kind, "class": "shop", "items": [{"category": f"{top}/x"}, {"category": category}]}
 
@@ -336,12 +371,23 @@ _readings = st.fixed_dictionaries(
     },
 ).map(lambda world: {**world, "part": Slice.parse(world["slice_form"])})
 
+_habits = st.fixed_dictionaries(
+    {
+        "part": worlds.slices,
+        "names": worlds.some(ANSWERS),
+        "purchases": st.lists(worlds.events(("purchase", "purchase", "cart")), max_size=6),
+        "dropped": st.integers(0, 4095),
+        "minutes": st.integers(0, 45_000),
+    },
+)
+
 WORLDS: dict[str, tuple[Any, dict[str, Callable[..., None]]]] = {
     "bargains": (
         _bargains,
         {"P1": p1, "P2": p2, "P3 negotiated": p3_negotiated, "P4": p4, "P6": p6, "P10": p10, "P16": p16, "P17": p17, "P18": p18, "P19": p19},
     ),
     "readings": (_readings, {"P3": p3, "P5": p5, "P7": p7, "P9": p9, "P17 slices": p17_slices, "compiled": compiled}),
+    "habits": (_habits, {"P14": p14}),
     "values": (st.one_of(_values, st.tuples(st.just("time"), worlds.times)).map(lambda pair: {"name": pair[0], "value": pair[1]}), {"P8": p8}),
     "windows": (
         st.fixed_dictionaries({"window_form": worlds.windows, "level": st.sampled_from(LEVELS["time"]), "minutes": st.integers(0, 80_000)}),

@@ -1,6 +1,7 @@
 """Each property can fail: a defect is planted, and the property's check must find it."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import Phase, find, settings
 from hypothesis.errors import NoSuchExample
 
-from policies import decide, negotiate, precision, purposes, slices, windows
+from policies import answers, decide, documents, explain, negotiate, precision, purposes, slices, windows
 from policies.clauses import Clause
 from policies.negotiate import Proposal
 from policies.requests import Request
@@ -108,7 +109,7 @@ def unite_sites(patch: Patch) -> None:
 
 def keep_quiet(patch: Patch) -> None:
     """P10: no line about a shorter retention."""
-    changed(patch, negotiate, "_lines", lambda lines: lambda *given: [line for line in lines(*given) if line.dim != "duties.retention"])
+    changed(patch, negotiate, "_lines", lambda lines: lambda *given: [line for line in lines(*given) if line[0] != "duties.retention"])
 
 
 def cover_by_any_parent(patch: Patch) -> None:
@@ -118,6 +119,11 @@ def cover_by_any_parent(patch: Patch) -> None:
         return purpose in allowed or any(covered(parent, allowed) for parent in purposes.PURPOSES[purpose].parents)
 
     patch.setattr(purposes, "covered", covered)
+
+
+def forget_what_is_carved_out(patch: Patch) -> None:
+    """P14: answers are worked out from what a standing deny hides."""
+    changed(patch, answers, "basis", lambda basis: lambda part: basis(replace(part, except_=frozenset())))
 
 
 def widen_where_rules_are_few(patch: Patch) -> None:
@@ -130,6 +136,31 @@ def widen_where_rules_are_few(patch: Patch) -> None:
         lambda negotiated: lambda terms_, request: negotiated(terms_ if len(terms_.allow) > 1 else replace(terms_, deny=()), request),
     )
     changed(patch, negotiate, "_without_lesser", lambda lesser: lambda given: lesser(given)[: 1 if len(given) > 1 else 9])
+
+
+def overlook_strangers(patch: Patch) -> None:
+    """P17: members that nobody knows are passed over."""
+    changed(patch, documents, "members", lambda read: lambda value, pointer, allowed, required=(): read({name: value[name] for name in value if name in allowed}, pointer, allowed, required))
+
+
+def write_no_exceptions(patch: Patch) -> None:
+    """P17 slices: the form of a slice leaves out what is carved out of it."""
+    changed(patch, slices.Slice, "to_json", lambda write: lambda part: {name: entry for name, entry in write(part).items() if name != "except"})
+
+
+def name_the_object(patch: Patch) -> None:
+    """P18: the text depends on more than the clauses."""
+    changed(patch, explain, "clause_sentences", lambda say: lambda clause, domain: [*say(clause, domain), hex(id(clause))])
+
+
+def forget_the_rate(patch: Patch) -> None:
+    """P3 negotiated: what a deny was folded into may be read without end."""
+    changed(patch, negotiate, "fold", lambda fold: lambda clause, deny: replace(folded := fold(clause, deny), rate=dict.fromkeys(folded.rate, 10_000)))
+
+
+def round_outwards(patch: Patch) -> None:
+    """F3: the window begins with the period that holds its edge."""
+    patch.setattr(windows, "next_period", windows.period_start)
 
 
 def open_sensitive_sites(patch: Patch) -> None:
@@ -156,16 +187,40 @@ PLANTED = {
     "P9": unite_sites,
     "P10": keep_quiet,
     "P12": cover_by_any_parent,
+    "P14": forget_what_is_carved_out,
+    "P17": overlook_strangers,
+    "P17 slices": write_no_exceptions,
+    "P18": name_the_object,
+    "P3 negotiated": forget_the_rate,
+    "F3": round_outwards,
     "P16": widen_where_rules_are_few,
     "P19": open_sensitive_sites,
     "compiled": forget_what_is_sensitive,
 }
 
 
+@pytest.fixture(autouse=True)
+def forgetful() -> Iterator[None]:
+    """What the policies remember would hide a defect, and would outlive it."""
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == "policies"]
+    for value in {id(value): value for module in modules for value in vars(module).values() if hasattr(value, "cache_clear")}.values():
+        value.cache_clear()
+
+
 @pytest.mark.parametrize("name", PLANTED)
 def test_it_finds_the_planted_defect(name: str, monkeypatch: Patch) -> None:
     PLANTED[name](monkeypatch)
     assert is_found(name)
+
+
+def test_every_property_has_its_defect() -> None:
+    assert set(PLANTED) == {name for _, properties in WORLDS.values() for name in properties}
 
 
 @pytest.mark.parametrize("name", ["P12", "P8"])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from policies import explain
+from policies import negotiate as negotiation
 from policies.clauses import Clause
 from policies.decide import Asked, Denied, Filters, Grant, Permitted, decide
 from policies.documents import canonical, load
@@ -39,6 +40,22 @@ def test_the_proposal_is_the_one_shown_but_for_the_contact() -> None:
     dropped = {"clause": "i2", "dim": "action", "asked": "contact", "given": None, "code": "fewer", "cause": "not-available", "rule": None}
     assert found["narrowed"] == [*about_books, dropped]
     assert [clause["id"] for clause in found["clauses"]] == ["i1~books"]
+
+
+def test_with_contact_the_whole_proposal_is_the_one_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All narrowed lines of section 6, and C1 and C2 under their proposed ids; contact is dropped until its folder exists."""
+    monkeypatch.setattr(negotiation, "AVAILABLE", frozenset({"read", "write", "contact"}))
+    found = negotiate(TERMS, REQUEST)
+    assert [line.to_json() for line in found.narrowed] == EXAMPLE["proposal"]["narrowed"]
+    assert [clause.id for clause in found.clauses] == ["i1~books", "i2~book-offers"]
+    given = [clause.starting(GIVEN).with_id(f"c{at}").to_json() for at, clause in enumerate(found.clauses, 1)]
+    assert given == EXAMPLE["agreement"]["clauses"]
+    assert found.to_json() == {**EXAMPLE["proposal"], "clauses": [clause.to_json() for clause in found.clauses]}
+
+
+def test_documents_are_kept_as_they_were_written() -> None:
+    assert TERMS.to_json() == EXAMPLE["terms"]
+    assert REQUEST.to_json() == EXAMPLE["request"]
 
 
 def test_the_given_clause_is_c1() -> None:
@@ -158,5 +175,17 @@ def test_every_row_of_the_shared_slice_vectors() -> None:
     for row in json.loads((VECTORS / "slices.json").read_text())["rows"]:
         part = Slice.parse(row["slice"])
         assert part.covers(row["event"]) == row["covers"], row["says"]
+        assert part.compiled()(row["event"]) == (row["row"] if row["covers"] else None), row["says"]
         if row["covers"]:
             assert part.trim(row["event"]) == row["row"], row["says"]
+
+
+def test_aliases_stand_for_ids_and_nothing_stands_without_one() -> None:
+    """F7, by both ways of judging."""
+    part = Slice.parse({"kinds": ["purchase"], "fields": {"order_id": "pairwise", "time": "day"}})
+    event = {"id": "e1", "kind": "purchase", "time": "2026-11-20T18:04:05.120Z", "host": "s.example", "domain": "s.example", "class": "shop", "order_id": "A-1"}
+    shown = {"kind": "purchase", "time": "2026-11-20T00:00:00.000Z"}
+    for judge in (part.trim, part.compiled()):
+        assert judge(event) == shown
+        assert judge(event, str.upper) == shown | {"id": "E1", "order_id": "A-1"}
+        assert judge({name: value for name, value in event.items() if name != "order_id"}, str.upper) == shown | {"id": "E1"}

@@ -89,9 +89,9 @@ _ITEM = partly({}, {name: VALUES[name] for name, about in FIELDS.items() if abou
 
 
 @st.composite
-def events(draw: Any) -> dict[str, Any]:
+def events(draw: Any, of_kinds: tuple[str, ...] = tuple(KINDS)) -> dict[str, Any]:
     """One event, as the broker hands it in."""
-    kind = draw(_few(tuple(KINDS)))
+    kind = draw(_few(of_kinds))
     host, domain, site_class = draw(_few(PLACES))
     own = {name: VALUES[name] for name, about in FIELDS.items() if kind in about.kinds and not about.item and name in VALUES}
     event: dict[str, Any] = draw(partly({"time": times}, own))
@@ -196,6 +196,7 @@ _DIMENSIONS = {
     "classes": classes,
     "sensitive": sensitive,
     "categories": categories,
+    "form": _few(("rows", "answers")),
     "answers": some(("recency", "frequency", "monetary")),
     "window": windows,
     "rate": rates,
@@ -205,7 +206,9 @@ _DIMENSIONS = {
 
 
 def _forms(form: dict[str, Any]) -> dict[str, Any]:
-    """Make sure that there is something to show."""
+    """Make sure that there is something to show, or to answer."""
+    if form.get("form") == "answers" and "answers" in form and "purchase" in form["kinds"]:
+        return form
     fields = form["fields"] if normal_fields(form["fields"], frozenset(form["kinds"])) else form["fields"] | {"time": "day"}
     return form | {"form": "rows", "fields": fields}
 

@@ -4,19 +4,25 @@ import datetime as dt
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from makers import Browser
 
 from broker.events import actions, queries
+from broker.events.answering import answer
+from policies import windows
 from policies.slices import Slice
+from policies.windows import ALWAYS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "policies"))
 
+import properties
 import worlds
 
 EXAMPLES = 2000 if os.environ.get("PROFFER_DEEP") else 200
@@ -89,6 +95,57 @@ def test_what_is_not_covered_changes_nothing(alice: Browser, events: list[Event]
     everything = pages(alice, within, limit)
     put(alice, [event for event in events if within.covers(event)])
     assert pages(alice, within, limit) == everything
+
+
+def twins(events: list[Event], part: Slice, dropped: int, minutes: int) -> list[Event]:
+    """The same events at other times of their periods, without some of what is hidden: as far as `part` shows them alike."""
+    whole, level = replace(part, window=ALWAYS), part.fields.get("time", "hidden")
+    others = [properties.twin(event, level, dropped, minutes) for event in events]
+    return [other if looks(whole, event) == looks(whole, other) else event for event, other in zip(events, others, strict=True)]
+
+
+def looks(part: Slice, event: Event) -> Event | None:
+    return part.trim(event, alias) if part.covers(event) else None
+
+
+def bytes_of(person: Browser, part: Slice, limit: int, hours: int) -> bytes:
+    """What leaves, some hours on: all pages with their positions, so their number too, and the answers."""
+    now = worlds.NOW + dt.timedelta(hours=hours)
+    habits = replace(part, kinds=part.kinds | {"purchase"}, form="answers", answers=frozenset({"frequency"})).normal().at(now)
+    with person.app.extensions["broker"].reading() as tx:
+        answers = answer(tx, person.ring, within=habits, today=now.date()) if part.fields.get("time") == "day" else {}
+    return orjson.dumps([pages(person, part.at(now), limit), answers])
+
+
+@IN_A_LOOP
+@given(**WORLDS, dropped=st.integers(0, 4095), minutes=st.integers(0, 45_000), hours=st.integers(-600, 600))
+def test_what_is_hidden_changes_nothing(alice: Browser, events: list[Event], part: Slice, limit: int, dropped: int, minutes: int, hours: int) -> None:
+    """P7: two stores that look the same through the slice give the same bytes, at every time. Refusals never look at the store: `decide` has none."""
+    others = twins(events, part, dropped, minutes)
+    found = []
+    for store in (events, others):
+        put(alice, store)
+        found.append([bytes_of(alice, part, limit, hours + more) for more in (0, 7, 300)])
+    assert found[0] == found[1]
+
+
+def test_sharp_edges_are_found(alice: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted defect: a window that is not rounded tells by polling when a row enters."""
+    part = Slice.parse({"kinds": ["purchase"], "fields": {"time": "day"}, "window": {"min_age": "P1D"}})
+    event = {**worlds_event(0), "time": f"{worlds.NOW - dt.timedelta(days=1, hours=2):%Y-%m-%dT%H:%M:%S}.000Z"}
+    (other,) = twins([event], part, 0, 14 * 60)
+    assert other["time"] != event["time"]
+
+    def differ() -> bool:
+        found = []
+        for store in (event, other):
+            put(alice, [store])
+            found.append(bytes_of(alice, part, 5, 0))
+        return found[0] != found[1]
+
+    assert not differ()
+    monkeypatch.setattr(windows, "period_start", lambda at, _level: at)
+    assert differ()
 
 
 def test_the_property_can_fail(alice: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from alembic import op
 
 import broker.db
 
-revision = "60f42ca50ed8"
+revision = "00f94b5290fb"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -77,6 +77,16 @@ def upgrade() -> None:
         sa.Column("event_tag", sa.LargeBinary(length=16), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
         sa.PrimaryKeyConstraint("person_id", "event_tag"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "grant_answers",
+        sa.Column("person_id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("grant_id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("clause", sa.String(length=40), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("person_id", "grant_id", "clause"),
         sqlite_with_rowid=False,
     )
     op.create_table(
