@@ -10,11 +10,7 @@ from policies.slices import NONE, Slice
 
 Row = Mapping[str, Any]
 
-NEEDS: Mapping[str, Mapping[str, str]] = {
-    "frequency": {"time": "day"},
-    "monetary": {"time": "day", "total": "exact"},
-    "recency": {"time": "day"},
-}
+NEEDS: Mapping[str, Mapping[str, str]] = {"frequency": {"time": "day"}, "monetary": {"time": "day", "total": "exact"}, "recency": {"time": "day"}}
 """Answer -> the fields that it is worked out from, each at the level it needs. A deny of one of them leaves nothing to answer from."""
 
 _DAYS = ((16, "16+"), (8, "8-15"), (4, "4-7"))

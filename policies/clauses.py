@@ -19,12 +19,7 @@ from policies.windows import Window
 LONGEST_VALIDITY = 365 * 24
 """No clause lives longer; hours."""
 
-RATES = {
-    "reads": ("P1D", 10_000),
-    "rows": ("P1D", 1_000_000),
-    "messages": ("P30D", 100),
-    "questions": ("P30D", 100),
-}
+RATES = {"reads": ("P1D", 10_000), "rows": ("P1D", 1_000_000), "messages": ("P30D", 100), "questions": ("P30D", 100)}
 """What is counted -> per how long, in whole UTC days, and the most that can be written."""
 
 MEMBERS = {
@@ -35,12 +30,7 @@ MEMBERS = {
 }
 """Action -> the members of its clauses, in canonical order, after `id` and `action`."""
 
-REQUIRED = {
-    "read": ("purposes", "kinds"),
-    "write": ("kinds",),
-    "contact": ("purposes",),
-    "ask": ("purposes",),
-}
+REQUIRED = {"read": ("purposes", "kinds"), "write": ("kinds",), "contact": ("purposes",), "ask": ("purposes",)}
 RATES_OF = {"read": ("reads", "rows"), "write": (), "contact": ("messages",), "ask": ("questions",)}
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(~[A-Za-z0-9][A-Za-z0-9_.-]{0,63})?")

@@ -78,13 +78,7 @@ class Permitted:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form of section 6."""
-        return {
-            "outcome": "permitted",
-            "clause": self.clause,
-            "purpose": self.purpose,
-            "grant_version": self.grant_version,
-            "slice": self.slice.to_json(),
-        }
+        return {"outcome": "permitted", "clause": self.clause, "purpose": self.purpose, "grant_version": self.grant_version, "slice": self.slice.to_json()}
 
 
 @dataclass(frozen=True, slots=True)

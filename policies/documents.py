@@ -12,9 +12,7 @@ MOST_INTEGER = 2**53 - 1
 Members: TypeAlias = Mapping[str, tuple[Any, str]]
 """The members of an object, each with its value and its JSON pointer."""
 
-_HIDDEN_MARKS = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]",
-)
+_HIDDEN_MARKS = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 
 
 class Malformed(Exception):
@@ -116,12 +114,7 @@ def _check_text(text: str, pointer: str) -> None:
         refuse(pointer, "Remove the half of a surrogate pair.")
 
 
-def members(
-    value: object,
-    pointer: str,
-    allowed: Collection[str],
-    required: Collection[str] = (),
-) -> dict[str, tuple[Any, str]]:
+def members(value: object, pointer: str, allowed: Collection[str], required: Collection[str] = ()) -> dict[str, tuple[Any, str]]:
     """Read an object whose members are all known; return each with its pointer."""
     if not isinstance(value, dict):
         refuse(pointer, "Give an object.")
@@ -180,12 +173,7 @@ def entries(value: object, pointer: str, most: int = MOST_ENTRIES) -> list[tuple
     return [(entry, below(pointer, at)) for at, entry in enumerate(value)]
 
 
-def words(
-    value: object,
-    pointer: str,
-    one: Callable[[object, str], str],
-    most: int = MOST_ENTRIES,
-) -> tuple[str, ...]:
+def words(value: object, pointer: str, one: Callable[[object, str], str], most: int = MOST_ENTRIES) -> tuple[str, ...]:
     """Read an array of different strings, each by `one(entry, pointer)`, in the order given."""
     found: list[str] = []
     for entry, at in entries(value, pointer, most):

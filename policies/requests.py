@@ -54,13 +54,7 @@ class Item:
         duties = {name: getattr(found.duties, name) for name in self.minimum.get("duties", {})}
         window = {name: getattr(found.slice.window, name) for name in self.minimum.get("window", {})}
         part["window"] = replace(clause.slice.window, **window)
-        return replace(
-            clause,
-            slice=replace(clause.slice, **part).normal(),
-            rate={**clause.rate, **rate},
-            duties=replace(clause.duties, **duties),
-            **whole,
-        )
+        return replace(clause, slice=replace(clause.slice, **part).normal(), rate={**clause.rate, **rate}, duties=replace(clause.duties, **duties), **whole)
 
     def resolved(self, domains: frozenset[str]) -> "Item":
         """Return the item with `self` among its sites replaced by the vendor's domains."""

@@ -26,12 +26,7 @@ def _purposes(*names: str) -> frozenset[str]:
 
 _ADMITTED = {
     "SD": _purposes(
-        "ServiceProvision",
-        "PaymentManagement",
-        "RepairImpairments",
-        "CustomerManagement",
-        "CommunicationForCustomerCare",
-        "ServicePersonalisation",
+        "ServiceProvision", "PaymentManagement", "RepairImpairments", "CustomerManagement", "CommunicationForCustomerCare", "ServicePersonalisation"
     ),
     "PDC-INTENT": _purposes("ServicePersonalisation", "DirectMarketing"),
     "PDC-AI": _purposes("ResearchAndDevelopment"),

@@ -241,7 +241,7 @@ class Slice:
                 carve.fields
                 for carve in self.except_
                 if carve.fields is not None and carve.matches(*place) and any(carve.matches_category(category) for category in found)
-            ),
+            )
         )
 
     def _shown(self, event: Event, hidden: frozenset[str]) -> dict[str, str]:

@@ -15,12 +15,7 @@ from policies.roster import ROSTER
 from policies.slices import CARVE_READERS, CarveOut, Words
 from policies.vocabulary import DERIVED_FROM
 
-REQUESTS = (
-    "AgentAllowsRequests",
-    "AgentAllowsRequestsOnlyKnownParty",
-    "AgentAllowsRequestsOnlyPriorAgreementParty",
-    "AgentDisallowsRequests",
-)
+REQUESTS = ("AgentAllowsRequests", "AgentAllowsRequestsOnlyKnownParty", "AgentAllowsRequestsOnlyPriorAgreementParty", "AgentDisallowsRequests")
 """From whom the person takes requests (IEEE 7012)."""
 
 _VENDOR = re.compile(r"\*|known|prior-agreement|(class|member):[a-z0-9-]{1,64}|(https?://|urn:)[!-~]{1,300}")
@@ -223,12 +218,12 @@ DEFAULT_TERMS = Terms.parse(
                 "form": "rows",
                 "fields": {"category": "leaf", "price": "bucket:10", "time": "day"},
                 "window": {"max_age": "P90D", "min_age": "P1D"},
-            },
+            }
         ],
         "deny": [
             {"id": "no-ads", "actions": ["read"], "purposes": ["dpv:Advertising", "dpv:SellDataToThirdParties", "dpv:SellInsightsFromData"]},
             {"id": "no-words", "fields": ["query", "title"]},
         ],
-    },
+    }
 )
 """The terms of a new person (section 2). They only bound what may be proposed."""

@@ -7,9 +7,7 @@ from policies.documents import refuse
 
 _HOURS = {"Y": 365 * 24, "M": 30 * 24, "W": 7 * 24, "D": 24}
 _DURATION = re.compile(r"P(?:([0-9]{1,5})([YMWD])|T([0-9]{1,6})H)")
-_INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3})?Z",
-)
+_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3})?Z")
 LONGEST = 100 * _HOURS["Y"]
 """The longest duration that can be written: 100 years, in hours."""
 

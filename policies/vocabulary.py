@@ -138,19 +138,13 @@ GROUPS = (
     ("your device", ("device",)),
     ("how long you stayed", ("dwell",)),
     ("search words", ("engine", "query")),
-    (
-        "product details",
-        ("brand", "product", "variant", "gtin", "sku", "quantity", "availability"),
-    ),
+    ("product details", ("brand", "product", "variant", "gtin", "sku", "quantity", "availability")),
     ("order details", ("order_id", "total", "tax", "shipping", "discount", "coupon", "period")),
     ("payment or delivery", ("payment", "ship_to")),
 )
 """What is named together when hidden. Time, site, category, price and certainty are in none."""
 
-SENSITIVE_CLASSES = (
-    "health", "finance", "adult", "religion", "politics", "union", "gambling",
-    "dating", "children", "legal", "government", "mail", "sign-in",
-)
+SENSITIVE_CLASSES = ("health", "finance", "adult", "religion", "politics", "union", "gambling", "dating", "children", "legal", "government", "mail", "sign-in")
 SITE_CLASSES = ("shop", "news", "search", "social", "video", "travel", "forum", "reference", "work", "other", *SENSITIVE_CLASSES)
 SENSITIVE_CATEGORIES = ("health", "adult", "religion", "gambling", "baby")
 CATEGORIES = tuple(TOPICS)

@@ -39,10 +39,7 @@ class Window:
             after = _bound(max, after, now - timedelta(hours=self.max_age))
         if self.min_age is not None:
             before = _bound(min, before, now - timedelta(hours=self.min_age))
-        return Window(
-            after=None if after is None else next_period(after, level),
-            before=None if before is None else period_start(before, level),
-        )
+        return Window(after=None if after is None else next_period(after, level), before=None if before is None else period_start(before, level))
 
     def is_empty(self) -> bool:
         """Say whether no time can lie in it."""
@@ -57,12 +54,7 @@ class Window:
     def read(cls, value: object, pointer: str, default: "Window") -> "Window":
         """Read the object of a clause; what it leaves out is as in `default`."""
         found = documents.members(value, pointer, ("max_age", "min_age", "after", "before"))
-        readers: dict[str, Callable[[object, str], Any]] = {
-            "max_age": read_duration,
-            "min_age": read_duration,
-            "after": read_instant,
-            "before": read_instant,
-        }
+        readers: dict[str, Callable[[object, str], Any]] = {"max_age": read_duration, "min_age": read_duration, "after": read_instant, "before": read_instant}
         return replace(default, **{name: readers[name](*entry) for name, entry in found.items()})
 
     def to_json(self) -> dict[str, str]:

@@ -20,6 +20,7 @@ ORDER = ("models", "queries", "actions")
 LEAVES = {
     "vault": {"envelope", "derive", "slots", "keys", "heads", "credentials", "passwords", "signing"},
     "ledger": {"proofs", "sentences"},
+    "terms": {"sentences"},
     "grants": {"sentences", "agreements", "statements", "details", "files"},
     "vendors": {"words"},
     "oauth": {"gate", "assertion"},

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from broker.events import queries as events
 from broker.grants import queries as grants
-from broker.terms import changes
+from broker.terms import changes, sentences
 from broker.vault.keys import Keyring
 from broker.vendors import queries as vendors
 from policies import explain_terms
@@ -116,7 +116,7 @@ def find(tx: Connection, ring: Keyring, old: Terms, new: Terms, now: dt.datetime
     """What putting `new` in the place of `old` would do at `now`."""
     running = [grant for grant in grants.every(tx, ring) if grant.state(now) in grants.LIVE]
     found = Effects(
-        lines=explain_terms.changes(old, new),
+        lines=sentences.changes(old, new),
         rules=[_on_rule(rule, new) for rule in changes.differing(old, new)],
         grants=[_on_grant(tx, ring, grant, old, new, now) for grant in running],
     )
@@ -150,7 +150,7 @@ def _on_grant(tx: Connection, ring: Keyring, grant: grants.Grant, old: Terms, ne
     facts = _facts(tx, ring, grant)
     for clause in grant.clauses:
         before, after = ([deny for deny in terms.deny if deny.speaks_of(facts, clause.action)] for terms in (old, new))
-        lines = explain_terms.effects(before, after, clause, grant.name)
+        lines = sentences.effects(before, after, clause, grant.name)
         if not lines:
             continue
         slices = _slices(grant, facts, clause, (old.deny, new.deny), now)

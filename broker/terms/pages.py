@@ -9,7 +9,7 @@ from broker import current, errors
 from broker.grants import queries as grants
 from broker.oauth import queries as oauth
 from broker.session import own_path, person, signed_in
-from broker.terms import actions, changes, effects, forms, queries
+from broker.terms import actions, changes, effects, forms, queries, sentences
 from broker.terms.changes import Mistaken
 from broker.terms.forms import Form, Mistakes
 from broker.vendors import queries as vendors
@@ -47,7 +47,7 @@ def index() -> Any:
     with broker.reading() as tx:
         number = queries.version(tx, who.person_id)
         terms = queries.at(tx, who.ring, number)
-        last = explain_terms.changes(queries.at(tx, who.ring, number - 1), terms) if number else []
+        last = sentences.changes(queries.at(tx, who.ring, number - 1), terms) if number else []
         made_at = queries.made_at(tx, who.person_id, number)
         given = grants.every(tx, who.ring)
         asking = [vendors.client(tx, each.client_id) for each in oauth.waiting(tx, who.person_id, broker.now())]
@@ -244,7 +244,7 @@ def versions() -> Any:
         found = queries.history(tx, who.ring, below)
         in_force = queries.version(tx, who.person_id)
     lines = [
-        (each, explain_terms.changes(found[place + 1].terms, each.terms) if each.number else []) for place, each in enumerate(found[: queries.PAGE])
+        (each, sentences.changes(found[place + 1].terms, each.terms) if each.number else []) for place, each in enumerate(found[: queries.PAGE])
     ]  # fmt: skip
     more = url_for("terms.versions", below=lines[-1][0].number) if len(found) > queries.PAGE else ""
     return render_template("terms/versions.html", lines=lines, in_force=in_force, more=more, first=below is not None, now=current.broker().now())
@@ -260,7 +260,7 @@ def version(number: int) -> Any:
         in_force = queries.version(tx, who.person_id)
         now = queries.at(tx, who.ring, in_force)
         made_at = queries.made_at(tx, who.person_id, number)
-    back = explain_terms.changes(now, terms)
+    back = sentences.changes(now, terms)
     return render_template(
         "terms/version.html", terms=terms, number=number, in_force=in_force, made_at=made_at, back=back, words=explain_terms, same=changes.is_same(now, terms)
     )

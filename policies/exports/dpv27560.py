@@ -72,15 +72,12 @@ def _record(agreement: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) 
                 "dct:description": agreement["notice"]["text"],
                 "dct:identifier": agreement["notice"]["sha256"],
                 "dct:language": agreement["notice"]["language"],
-            },
+            }
         ],
         "dpv:hasProcess": [_process(clause, vendor) for clause in agreement["clauses"]],
         "dpv:hasConsentControl": [{"@type": ["dpv:WithdrawConsent"], "dpv:isExercisedAt": how}],
         "dpv:hasRight": [{"@type": right, "dct:title": "Right to withdraw consent", "dpv:isExercisedAt": how}],
-        "dpv:hasConsentStatus": [
-            *(_status(event, agreement) for event in agreement["events"]),
-            *(_changed(change, agreement) for change in changes),
-        ],
+        "dpv:hasConsentStatus": [*(_status(event, agreement) for event in agreement["events"]), *(_changed(change, agreement) for change in changes)],
     }
 
 

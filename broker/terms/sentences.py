@@ -1,0 +1,123 @@
+"""What a change of terms does, in plain sentences: to the terms themselves, and to a clause of a running grant."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from policies import explain_terms
+from policies.clauses import Clause
+from policies.explain import join
+from policies.purposes import PURPOSES
+from policies.slices import ANY, NONE, CarveOut, Slice, normal_fields
+from policies.terms import Deny, Rule, Terms
+from policies.vocabulary import DIMENSIONS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
+
+TEMPLATES: Mapping[str, str] = {
+    "general base": "The agreement your rules stand on was {old} and is {new}.",
+    "general requests": "Who may ask: {new}",
+    "added": "New: “{name}”. {text}",
+    "removed": "Gone: “{name}”. {text}",
+    "changed": "Changed: “{name}”. {text}",
+    "stops": "{name} may {verb} nothing more of this.",
+    "stops purpose": "{name} may no longer use it to {purposes}.",
+    "loses": "{name} may no longer {verb} {what}.",
+    "comes back": "{name} may again {verb} {what}.",
+    "comes back whole": "{name} may {verb} this again, as you gave it.",
+    "comes back purpose": "{name} may again use it to {purposes}.",
+}
+"""One template for each thing that can change; another language is another such table."""
+
+_DIMENSIONS: Mapping[str, str] = {**DIMENSIONS, "fields": "What is shown of each", "": "Everything"}
+
+
+def changes(old: Terms, new: Terms) -> list[str]:
+    """Say what is different in `new`, one sentence for each rule and each general condition."""
+    lines = []
+    if old.base != new.base:
+        lines.append(TEMPLATES["general base"].format(old=old.base, new=f"{new.base}. {explain_terms.roster_sentence(new.base)}".removesuffix(".")))
+    if old.requests != new.requests:
+        lines.append(TEMPLATES["general requests"].format(new=explain_terms.REQUESTS[new.requests]))
+    before, after = _said(old), _said(new)
+    known, now = _alone(old), _alone(new)
+    for name, (label, text) in after.items():
+        if known.get(name) != now[name]:
+            lines.append(TEMPLATES["changed" if name in before else "added"].format(name=label, text=text))
+    return lines + [TEMPLATES["removed"].format(name=label, text=text) for name, (label, text) in before.items() if name not in after]
+
+
+def _alone(terms: Terms) -> dict[str, Rule | Deny]:
+    """Return rules by id, without the agreement they take from the terms: where that changes, it is said once."""
+    alone = {rule.id: replace(rule, clause=replace(rule.clause, base="")) for rule in terms.allow if rule.clause.base == terms.base}
+    return {**terms.rules, **alone}
+
+
+def _said(terms: Terms) -> dict[str, tuple[str, str]]:
+    """Return rule id -> its name and its first sentence."""
+    rules = {rule.id: (rule.label or rule.id, explain_terms.rule_sentences(rule, terms.base)[0]) for rule in terms.allow}
+    return rules | {deny.id: (deny.id, explain_terms.deny_sentence(deny)) for deny in terms.deny}
+
+
+def within(deny: Deny, clause: Clause) -> Deny | None:
+    """Return the part of a deny that takes something from a clause, or None where it takes nothing.
+
+    Whether it speaks of the vendor and the action is for the caller to ask.
+    """
+    purposes = None if deny.purposes is None else frozenset(purpose for purpose in clause.purposes if deny.hits(purpose))
+    if purposes is not None and not purposes:
+        return None
+    carve = deny.carve_out
+    if carve is None:
+        return replace(deny, purposes=None if purposes == clause.purposes else purposes)
+    part = _met(carve, clause.slice)
+    if part is None:
+        return None
+    shared = (part.kinds, part.sites, part.classes, part.categories, part.fields)
+    return Deny(deny.id, deny.vendors, deny.actions, None if purposes == clause.purposes else purposes, *shared)
+
+
+def _met(carve: CarveOut, part: Slice) -> CarveOut | None:
+    """Return kinds, sites, classes, categories and fields that a carve-out and a slice share; None in it where it takes all of them."""
+    kinds = part.kinds if carve.kinds is None else part.kinds & carve.kinds
+    shut = frozenset((*SENSITIVE_CLASSES, *SENSITIVE_CATEGORIES)) - part.sensitive
+    both = part & Slice(kinds=kinds, sites=carve.sites or ANY, classes=carve.classes or ANY, categories=carve.categories or ANY, form=part.form)
+    # A deny of fields speaks by all items of an event, also by those that the slice leaves out.
+    categories = both.categories if carve.fields is None else carve.categories or ANY
+    tops = categories if carve.fields is not None else frozenset(path for path in categories if path.partition("/")[0] not in shut)
+    if not (kinds and both.sites and both.classes - shut and tops):
+        return None
+    fields = None
+    if carve.fields is not None:
+        left = normal_fields({name: level for name, level in part.fields.items() if name not in carve.fields}, part.kinds)
+        fields = frozenset(part.fields) - frozenset(left)
+        if not fields:
+            return None
+    shared = {"kinds": kinds, "sites": both.sites, "classes": both.classes - shut, "categories": tops}
+    whole = {"kinds": part.kinds, "sites": part.sites, "classes": part.classes, "categories": part.categories}
+    narrowed = {name: None if getattr(carve, name) is None or shared[name] == whole[name] else shared[name] for name in shared}
+    return CarveOut(**narrowed, fields=fields)
+
+
+def shrinking(deny: Deny, clause: Clause, name: str, *, back: bool = False) -> str | None:
+    """Say by dimension what a deny takes from a clause of a running grant, or what comes back when it goes; None for nothing."""
+    part = within(deny, clause)
+    if part is None:
+        return None
+    verb = "add" if clause.action == "write" else "see"
+    dims = [dim for dim in ("kinds", "sites", "classes", "categories", "fields", "purposes") if getattr(part, dim) is not None]
+    if not dims:
+        template = TEMPLATES["comes back whole" if back else "stops"]
+    elif dims == ["purposes"]:
+        template = TEMPLATES["comes back purpose" if back else "stops purpose"]
+    else:
+        template = TEMPLATES["comes back" if back else "loses"]
+    purposes = join((PURPOSES[each].label for each in sorted(part.purposes or NONE)), "or")
+    label = ", ".join(_DIMENSIONS[dim] for dim in dims) or _DIMENSIONS[""]
+    if part.fields is not None and part.kinds is None:
+        part = replace(part, kinds=clause.slice.kinds)
+    return f"{label}: {template.format(name=name, verb=verb, what=explain_terms.what(part), purposes=purposes)}"
+
+
+def effects(old: Sequence[Deny], new: Sequence[Deny], clause: Clause, name: str) -> list[str]:
+    """Say what a clause of a running grant loses by the denies that come, and gets back by those that go."""
+    lost = [shrinking(deny, clause, name) for deny in new if deny not in old]
+    again = [shrinking(deny, clause, name, back=True) for deny in old if deny not in new]
+    return [line for line in (*lost, *again) if line is not None]
