@@ -44,8 +44,84 @@ CAUSES = {
     "base": "The standard agreement does not allow it",
     "not-available": "This broker cannot do it yet",
 }
-_ACTIONS = {"read": "to see events of yours", "contact": "to write to you", "ask": "to ask you questions"}
+
+TEMPLATES: Mapping[str, str] = {
+    "scope": "{name} may see {events}.",
+    "scope of answers": "{name} may learn {answers}, worked out from {events}.",
+    "answers too": "They may also learn {answers}.",
+    "places": "{kinds}, on {sites}",
+    "sources": "{kinds}, from {sites}",
+    "any site": "any site",
+    "any site of": "any {classes} site",
+    "sites of": "{sites}, if a {classes} site",
+    "self": "their own sites",
+    "categories": "{places}, only {categories}",
+    "sensitive": "Nothing from {classes} sites, and no such products.",
+    "sensitive listed": "This includes {subjects}: sites, products and searches.",
+    "fields": "For each: {fields}.",
+    "hidden": "They may not see {fields}.",
+    "hidden field": "the {field}",
+    "window": "Only the last {length} {counts}.",
+    "window and newest": "Only the last {length} {counts}, and nothing from the last {newest}.",
+    "newest": "Nothing from the last {newest} counts.",
+    "after": "Nothing before {date} counts.",
+    "before": "Nothing from {date} on counts.",
+    "by asking often": "By asking often they can work out the month.",
+    "rate": "They may look {reads} a day, at most.",
+    "rate of rows": "They may look {reads} a day and get {rows} a day, at most.",
+    "purposes": "They may use it only to {purposes}.",
+    "profiling": "build a profile of you",
+    "tracking": "track you",
+    "ai_training": "train AI with it",
+    "onward": "pass it on",
+    "must not": "They must not {uses}.",
+    "may": "They may {uses}.",
+    "processors": "They may pass it on to those who work for them: {names}.",
+    "no processors": "nobody yet named",
+    "anonymised": "They may pass it on to others once nobody can tell that it is yours.",
+    "retention": "They must delete each row within {retention}, and all within {on_end} of the end.",
+    "storage": "keep it in {regions}",
+    "portability": "give you a copy when you ask",
+    "breach_notice": "tell you of a leak within {length}",
+    "must": "They must {duties}.",
+    "contact": "{name} may write to your {channels} here, at most {times} in 30 days{topics}, to {purposes}.",
+    "ask": "{name} may ask you questions here, at most {times} in 30 days{topics}, to {purposes}.",
+    "topics": ", only about {categories}",
+    "write": "{name} may add {events}; nothing leaves your broker by this.",
+    "write sensitive": "It may add nothing from {classes} sites, and no such products.",
+    "write fields": "Of these it adds only {fields}.",
+    "write hidden": "It may not add {fields}.",
+    "gives": "In return they say: {gifts}.",
+    "part": "This part",
+    "whole": "This",
+    "ends": "{subject} ends {when}.",
+    "ends first": "{subject} ends {when}, whichever is first.",
+    "no end": "{subject} has no end of its own.",
+    "on a date": "on {date}",
+    "after your yes": "{length} after your yes",
+    "at any time": "You can end it at any time, at once.",
+    "narrowed": "{what}: they asked for {asked}, your terms allow {given}. {because}.",
+    "narrowed away": "Of one thing they asked for ({asked}) nothing can be given. {because}.",
+    "by a rule": "{because} (rule {rule})",
+    "nothing of it": "Your terms give nothing of it",
+    "asked to read": "to see events of yours",
+    "asked to contact": "to write to you",
+    "asked to ask": "to ask you questions",
+    "asked otherwise": "on other conditions",
+    "bought nothing": "You bought nothing in this time.",
+    "frequency": "You bought on {days} in this time.",
+    "monetary": "On such a day you spent {bands} on average.",
+    "spent unknown": "Nothing of what you spent.",
+    "recency": "You last bought {weeks} ago.",
+    "bought unknown": "Nothing of when you last bought.",
+}
+"""One template per dimension, and for what is said once; another language is another such table. Vendors' words are quoted."""
+
 _FIELDS = "fields."
+
+
+def _say(template: str, **parts: str) -> str:
+    return TEMPLATES[template].format(**parts)
 
 
 def join(words: Iterable[str], last: str) -> str:
@@ -85,52 +161,42 @@ def clause_sentences(clause: Clause, vendor_domain: str) -> list[str]:
     if clause.action in ("contact", "ask"):
         return [_contact_sentence(clause, vendor_domain)]
     part = clause.slice
-    sentences = [f"{vendor_domain} may {_view(part)} {_scope(part)}.", *_sensitive(part, "Nothing")]
+    learnt = join((ANSWERS[name] for name in sorted(part.answers)), "and")
+    scope = _say("scope" if part.form == "rows" else "scope of answers", name=vendor_domain, answers=learnt, events=_scope(part, "places"))
+    sentences = [scope, *_sensitive(part, "sensitive")]
     if part.form == "rows":
-        sentences += [f"They may also learn {_answers(part)}."] if part.answers else []
+        sentences += [_say("answers too", answers=learnt)] if part.answers else []
         sentences += _fields(part)
     sentences += _window(part)
-    sentences += [_rate(clause), f"They may use it only to {_purposes(clause)}."]
+    sentences += [_rate(clause), _say("purposes", purposes=_purposes(clause))]
     return sentences + _duties(clause.duties)
 
 
-def _view(part: Slice) -> str:
-    return "see" if part.form == "rows" else f"learn {_answers(part)}, worked out from"
-
-
-def _answers(part: Slice) -> str:
-    return join((ANSWERS[name] for name in sorted(part.answers)), "and")
-
-
-def _scope(part: Slice, verb: str = "on") -> str:
+def _scope(part: Slice, places: str) -> str:
     """Return which events: kinds, sites, classes, categories."""
     kinds = join((about.label for kind, about in KINDS.items() if kind in part.kinds), "and")
-    classes = "" if part.classes == ANY else f"{join(sorted(part.classes), 'or')} "
-    sites = f"any {classes}site" if part.sites == ANY else join((_site(site) for site in sorted(part.sites)), "and")
-    if classes and part.sites != ANY:
-        sites += f", if a {classes}site"
-    only = "" if part.categories == ANY else f", only {join(sorted(part.categories), 'and')}"
-    return f"{kinds}, {verb} {sites}{only}"
+    classes = join(sorted(part.classes), "or")
+    sites = join((TEMPLATES["self"] if site == SELF else site.removeprefix("=") for site in sorted(part.sites)), "and")
+    if part.sites == ANY:
+        sites = _say("any site" if part.classes == ANY else "any site of", classes=classes)
+    elif part.classes != ANY:
+        sites = _say("sites of", sites=sites, classes=classes)
+    where = _say(places, kinds=kinds, sites=sites)
+    return where if part.categories == ANY else _say("categories", places=where, categories=join(sorted(part.categories), "and"))
 
 
-def _site(site: str) -> str:
-    return "their own sites" if site == SELF else site.removeprefix("=")
-
-
-def _sensitive(part: Slice, nothing: str) -> list[str]:
+def _sensitive(part: Slice, template: str) -> list[str]:
     unlisted = [name for name in SENSITIVE_CLASSES if name not in part.sensitive]
     listed = [name for name in SENSITIVE if name in part.sensitive]
-    sentences = [f"{nothing} from {join(unlisted, 'or')} sites, and no such products."] if unlisted else []
-    if listed:
-        sentences.append(f"This includes {join(listed, 'and')}: sites, products and searches.")
-    return sentences
+    sentences = [_say(template, classes=join(unlisted, "or"))] if unlisted else []
+    return [*sentences, _say("sensitive listed", subjects=join(listed, "and"))] if listed else sentences
 
 
 def _fields(part: Slice) -> list[str]:
     shown = [about.label(part.fields[name]) for name, about in FIELDS.items() if name in part.fields]
     hidden = list(_hidden(part))
-    sentences = [f"For each: {', '.join(shown)}."] if shown else []
-    return [*sentences, f"They may not see {', '.join(hidden)}."] if hidden else sentences
+    sentences = [_say("fields", fields=", ".join(shown))] if shown else []
+    return [*sentences, _say("hidden", fields=", ".join(hidden))] if hidden else sentences
 
 
 def _hidden(part: Slice) -> Iterable[str]:
@@ -143,24 +209,25 @@ def _hidden(part: Slice) -> Iterable[str]:
         if hidden and len(hidden) == len(carried):
             yield label
         else:
-            yield from (f"the {FIELDS[name].noun}" for name in hidden)
+            yield from (_say("hidden field", field=FIELDS[name].noun) for name in hidden)
 
 
 def _window(part: Slice) -> list[str]:
     window = part.window
     sentences = []
-    newest = f"nothing from the last {_time(window.min_age)}" if window.min_age else ""
+    newest = _time(window.min_age) if window.min_age else ""
     if window.max_age is not None:
         length = _time(window.max_age)
-        sentences.append(f"Only the last {length} count{'' if length[0].isdigit() else 's'}{', and ' + newest if newest else ''}.")
+        counts = "count" if length[0].isdigit() else "counts"
+        sentences.append(_say("window and newest" if newest else "window", length=length, counts=counts, newest=newest))
     elif newest:
-        sentences.append(f"{newest.capitalize()} counts.")
+        sentences.append(_say("newest", newest=newest))
     if window.after is not None:
-        sentences.append(f"Nothing before {_date(window.after)} counts.")
+        sentences.append(_say("after", date=_date(window.after)))
     if window.before is not None:
-        sentences.append(f"Nothing from {_date(window.before)} on counts.")
+        sentences.append(_say("before", date=_date(window.before)))
     if part.form == "rows" and "time" not in part.fields:
-        sentences.append("By asking often they can work out the month.")
+        sentences.append(TEMPLATES["by asking often"])
     return sentences
 
 
@@ -169,8 +236,8 @@ def _times(count: int | str, noun: str) -> str:
 
 
 def _rate(clause: Clause) -> str:
-    rows = f" and get {_times(clause.rate['rows'], 'row')} a day" if clause.slice.form == "rows" else ""
-    return f"They may look {_times(clause.rate['reads'], 'time')} a day{rows}, at most."
+    rows = clause.slice.form == "rows"
+    return _say("rate of rows" if rows else "rate", reads=_times(clause.rate["reads"], "time"), rows=_times(clause.rate["rows"], "row") if rows else "")
 
 
 def _purposes(clause: Clause) -> str:
@@ -178,54 +245,48 @@ def _purposes(clause: Clause) -> str:
 
 
 def _duties(duties: Duties) -> list[str]:
-    uses = {"build a profile of you": duties.profiling, "track you": duties.tracking, "train AI with it": duties.ai_training}
-    forbidden = [use for use, allowed in uses.items() if not allowed] + ["pass it on"] * (duties.onward == "none")
-    permitted = [use for use, allowed in uses.items() if allowed]
-    sentences = [f"They must not {join(forbidden, 'or')}."] if forbidden else []
-    sentences += [f"They may {join(permitted, 'and')}."] if permitted else []
+    uses = {"profiling": duties.profiling, "tracking": duties.tracking, "ai_training": duties.ai_training}
+    forbidden = [TEMPLATES[use] for use, allowed in uses.items() if not allowed] + [TEMPLATES["onward"]] * (duties.onward == "none")
+    permitted = [TEMPLATES[use] for use, allowed in uses.items() if allowed]
+    sentences = [_say("must not", uses=join(forbidden, "or"))] if forbidden else []
+    sentences += [_say("may", uses=join(permitted, "and"))] if permitted else []
     sentences += _onward(duties)
-    sentences.append(f"They must delete each row within {_within(duties.retention)}, and all within {_within(duties.on_end)} of the end.")
-    keep = [] if "*" in duties.storage else [f"keep it in {join((REGIONS.get(name, name) for name in sorted(duties.storage)), 'or')}"]
-    copy = ["give you a copy when you ask"] if duties.portability else []
-    leak = f"tell you of a leak within {_within(duties.breach_notice)}"
-    return [*sentences, f"They must {join([*keep, *copy, leak], 'and')}."]
+    sentences.append(_say("retention", retention=_within(duties.retention), on_end=_within(duties.on_end)))
+    must = [] if "*" in duties.storage else [_say("storage", regions=join((REGIONS.get(name, name) for name in sorted(duties.storage)), "or"))]
+    must += [TEMPLATES["portability"]] if duties.portability else []
+    return [*sentences, _say("must", duties=join([*must, _say("breach_notice", length=_within(duties.breach_notice))], "and"))]
 
 
 def _onward(duties: Duties) -> list[str]:
     if duties.onward == "none":
         return []
-    named = join((_quote(name) for name in sorted(duties.processors)), "and") if duties.processors else "nobody yet named"
-    sentences = [f"They may pass it on to those who work for them: {named}."]
-    if duties.onward == "anonymised":
-        sentences.append("They may pass it on to others once nobody can tell that it is yours.")
-    return sentences
+    named = join((_quote(name) for name in sorted(duties.processors)), "and") or TEMPLATES["no processors"]
+    return [_say("processors", names=named), *([TEMPLATES["anonymised"]] if duties.onward == "anonymised" else [])]
 
 
 def _contact_sentence(clause: Clause, vendor_domain: str) -> str:
-    topics = "" if clause.slice.categories == ANY else f", only about {join(sorted(clause.slice.categories), 'and')}"
-    purposes = f", to {_purposes(clause)}"
-    if clause.action == "ask":
-        return f"{vendor_domain} may ask you questions here, at most {_times(clause.rate['questions'], 'time')} in 30 days{topics}{purposes}."
+    topics = "" if clause.slice.categories == ANY else _say("topics", categories=join(sorted(clause.slice.categories), "and"))
+    times = _times(clause.rate["questions" if clause.action == "ask" else "messages"], "time")
     channels = join(sorted(clause.channels), "and")
-    return f"{vendor_domain} may write to your {channels} here, at most {_times(clause.rate['messages'], 'time')} in 30 days{topics}{purposes}."
+    return _say(clause.action, name=vendor_domain, channels=channels, times=times, topics=topics, purposes=_purposes(clause))
 
 
 def _write_sentences(clause: Clause, name: str) -> list[str]:
     """Say what the person's own extension may add."""
     part = clause.slice
     coarse = [about.label(part.fields[field]) for field, about in FIELDS.items() if field in part.fields and part.fields[field] != about.levels[-1]]
-    hidden = [f"the {about.noun}" for field, about in FIELDS.items() if about.kinds & part.kinds and field not in part.fields]
-    sentences = [f"{name} may add {_scope(part, 'from')}; nothing leaves your broker by this.", *_sensitive(part, "It may add nothing")]
-    sentences += [f"Of these it adds only {', '.join(coarse)}."] if coarse else []
-    return sentences + ([f"It may not add {', '.join(hidden)}."] if hidden else [])
+    hidden = [_say("hidden field", field=about.noun) for field, about in FIELDS.items() if about.kinds & part.kinds and field not in part.fields]
+    sentences = [_say("write", name=name, events=_scope(part, "sources")), *_sensitive(part, "write sensitive")]
+    sentences += [_say("write fields", fields=", ".join(coarse))] if coarse else []
+    return sentences + ([_say("write hidden", fields=", ".join(hidden))] if hidden else [])
 
 
-def ending(validity: Validity, subject: str = "This") -> str:
+def ending(validity: Validity, subject: str = TEMPLATES["whole"]) -> str:
     """Say when a clause ends: on a date, or so long after the yes."""
-    dates = [f"on {_date(validity.until)}"] if validity.until else []
-    lives = [f"{_within(validity.longest)} after your yes"] if validity.longest is not None else []
+    dates = [_say("on a date", date=_date(validity.until))] if validity.until else []
+    lives = [_say("after your yes", length=_within(validity.longest))] if validity.longest is not None else []
     when = ", or ".join([*lives, *dates])
-    return f"{subject} ends {when}{', whichever is first' if lives and dates else ''}." if when else f"{subject} has no end of its own."
+    return _say(("ends first" if lives and dates else "ends") if when else "no end", subject=subject, when=when)
 
 
 def grant_text(clauses: Sequence[Clause], vendor_domain: str, gives: Sequence[Mapping[str, str]] = ()) -> str:
@@ -234,23 +295,23 @@ def grant_text(clauses: Sequence[Clause], vendor_domain: str, gives: Sequence[Ma
     sentences: list[str] = []
     for clause in clauses:
         sentences += clause_sentences(clause, vendor_domain)
-        sentences += [] if together else [ending(clause.validity, "This part")]
+        sentences += [] if together else [ending(clause.validity, TEMPLATES["part"])]
     if gives:
-        sentences.append(f"In return they say: {join((_quote(gift['text']) for gift in gives), 'and')}.")
+        sentences.append(_say("gives", gifts=join((_quote(gift["text"]) for gift in gives), "and")))
     sentences += [ending(clauses[0].validity)] if together else []
-    return " ".join([*sentences, "You can end it at any time, at once."])
+    return " ".join([*sentences, TEMPLATES["at any time"]])
 
 
 def narrowing(line: Narrowing) -> str:
     """Say what was asked, what the terms make of it, and why."""
-    rule = f" (rule {_quote(line.rule)})" if line.rule else ""
-    because = f"{CAUSES[line.cause]}{rule}."
-    if line.given is None and line.dim in ("action", "base"):
-        nothing = "Your terms give nothing of it" if line.cause == "not-in-terms" else CAUSES[line.cause]
-        return f"Of one thing they asked for ({_ACTIONS.get(str(line.asked), 'on other conditions')}) nothing can be given. {nothing}{rule}."
+    away = line.given is None and line.dim in ("action", "base")
+    because = TEMPLATES["nothing of it"] if away and line.cause == "not-in-terms" else CAUSES[line.cause]
+    because = _say("by a rule", because=because, rule=_quote(line.rule)) if line.rule else because
+    if away:
+        return _say("narrowed away", asked=TEMPLATES.get(f"asked to {line.asked}", TEMPLATES["asked otherwise"]), because=because)
     noun = FIELDS[line.dim[len(_FIELDS) :]].noun if line.dim.startswith(_FIELDS) else DIMENSIONS[line.dim]
-    name = noun[0].upper() + noun[1:]
-    return f"{name}: they asked for {_value(line.dim, line.asked)}, your terms allow {_value(line.dim, line.given)}. {because}"
+    what = noun[0].upper() + noun[1:]
+    return _say("narrowed", what=what, asked=_value(line.dim, line.asked), given=_value(line.dim, line.given), because=because)
 
 
 def _value(dim: str, value: Any) -> str:
@@ -285,13 +346,13 @@ def answers(found: Mapping[str, Any], money: Callable[[Mapping[str, Any]], str])
     sentences = []
     if "frequency" in found:
         number = found["frequency"]
-        sentences.append("You bought nothing in this time." if number == "0" else f"You bought on {_times(number, 'day')} in this time.")
+        sentences.append(TEMPLATES["bought nothing"] if number == "0" else _say("frequency", days=_times(number, "day")))
     if "monetary" in found:
         bands = join((money(band) for band in found["monetary"].values()), "and")
-        sentences.append(f"On such a day you spent {bands} on average." if bands else "Nothing of what you spent.")
+        sentences.append(_say("monetary", bands=bands) if bands else TEMPLATES["spent unknown"])
     if "recency" in found:
         weeks = found["recency"]
-        sentences.append("Nothing of when you last bought." if weeks is None else f"You last bought {_times(weeks, 'week')} ago.")
+        sentences.append(TEMPLATES["bought unknown"] if weeks is None else _say("recency", weeks=_times(weeks, "week")))
     return sentences
 
 

@@ -1,18 +1,23 @@
 """Each template of policies.md section 10: what a clause, a narrowing, an answer or a rule says."""
 
+import string
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from policies import explain
 from policies.clauses import MEMBERS, Clause, Validity, dimensions, rule_defaults
 from policies.decide import CHECKS
-from policies.negotiate import Narrowing
+from policies.negotiate import Narrowing, negotiate
 from policies.purposes import PURPOSES
+from policies.requests import Request
+from policies.terms import Terms
 from policies.vocabulary import ANSWERS, CHANNELS, DIMENSIONS, KINDS, SENSITIVE
 from policies.windows import Window
+from tests.policies import worlds
 
 GOOD: dict[str, Any] = {
     "id": "c1", "action": "read", "base": "SD-BASE", "purposes": ["dpv:CustomerCare"], "kinds": ["purchase"], "form": "rows", "fields": {"time": "day"},
@@ -179,3 +184,22 @@ def test_labels_are_plain() -> None:
 )
 def test_answers(found: dict[str, Any], sentences: list[str]) -> None:
     assert explain.answers(found, lambda band: band["currency"]) == sentences
+
+
+def test_every_template_says_its_places_by_name() -> None:
+    """Another language is another table: it can put the parts in another order, and lose none."""
+    for template in explain.TEMPLATES.values():
+        assert all(name is None or name.isidentifier() for _, name, _, _ in string.Formatter().parse(template))
+
+
+@given(worlds.terms_forms(), worlds.request_forms())
+def test_every_sentence_comes_from_the_table(terms: dict[str, Any], request: dict[str, Any]) -> None:
+    """With a mark in each template, no sentence is without one."""
+    marked = {name: f"{text}¤" for name, text in explain.TEMPLATES.items()}
+    proposal = negotiate(Terms.parse(terms), Request.parse(request, worlds.BOOKS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explain, "TEMPLATES", marked)
+        for clause in proposal.clauses:
+            assert all(sentence.endswith("¤") for sentence in explain.clause_sentences(clause, "books.example"))
+            assert explain.grant_text([clause], "books.example", [{"text": "5%"}]).endswith("¤")
+        assert all(explain.narrowing(line).endswith("¤") for line in proposal.narrowed)
