@@ -16,6 +16,7 @@ from broker.events.answering import answer
 from broker.events.api import decided, digest, refused
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
+from broker.grants.agreements import named
 from broker.grants.queries import Kept
 from broker.ledger import actions as ledger
 from broker.opening import Broker
@@ -110,8 +111,9 @@ def _enter(
 ) -> bool:
     """Make the entry durable, in one transaction with the grant's check, its count and what is kept; False where one of them did not hold."""
     about = {
-        "version": access.version, "clause": decision.clause, "purpose": decision.purpose or "", "kinds": ["purchase"],
-        "answers": sorted(decision.slice.answers), "asked": query.asked, "slice": digest(orjson.dumps(decision.slice.to_json())), "body": digest(body),
+        "version": access.version, "agreement": named(access.agreement) if access.agreement else "", "clause": decision.clause,
+        "purpose": decision.purpose or "", "kinds": ["purchase"], "answers": sorted(decision.slice.answers), "asked": query.asked,
+        "slice": digest(orjson.dumps(decision.slice.to_json())), "body": digest(body),
     }  # fmt: skip
     entry = ledger.Entry("read", now, by=access.by, grant=access.grant, request=g.request_id, about=about)
     key = ledger.entry_key(access.ring, now)

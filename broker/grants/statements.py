@@ -41,9 +41,12 @@ def change(agreement: str, before: Sequence[str], state: str, at: dt.datetime, c
 
 def receipt(agreement: str, number: int, before: str | None, entry: Mapping[str, Any]) -> Document:
     """What a read gave, from its ledger entry. `number` counts this agreement's reads: the ledger's own would show those of other vendors."""
+    common = {**_link("AccessReceipt", agreement, number, before), "clause": entry["clause"], "purpose": entry["purpose"], "at": entry["at"]}
+    if "answers" in entry:
+        # No row left, only what was worked out from them.
+        return {**common, "rows": 0, "oldest": None, "newest": None, "fields": [], "answers": sorted(entry["answers"]), "body": entry["body"]}
     return {
-        **_link("AccessReceipt", agreement, number, before), "clause": entry["clause"], "purpose": entry["purpose"], "at": entry["at"],
-        "rows": entry["count"], "oldest": _seen(entry, "from"), "newest": _seen(entry, "to"), "fields": sorted(entry["fields"]), "body": entry["body"],
+        **common, "rows": entry["count"], "oldest": _seen(entry, "from"), "newest": _seen(entry, "to"), "fields": sorted(entry["fields"]), "body": entry["body"]
     }  # fmt: skip
 
 
@@ -128,7 +131,7 @@ _RECEIPT_MEMBERS: Final = ("type", "agreement", "n", "prev", "clause", "purpose"
 def _read(value: Any, pointer: str, typ: str, link: Mapping[str, Any], state: _State) -> None:
     changes = typ == CHANGE
     names = _CHANGE_MEMBERS if changes else _RECEIPT_MEMBERS
-    found = documents.members(value, pointer, (*names, "clauses") if changes else names, names)
+    found = documents.members(value, pointer, (*names, "clauses" if changes else "answers"), names)
     documents.choice(*found["type"], ("ConsentChange" if changes else "AccessReceipt",))
     for name, wanted in link.items():
         if type(found[name][0]) is not type(wanted) or found[name][0] != wanted:
@@ -169,6 +172,10 @@ def _read_receipt(found: documents.Members, pointer: str, state: _State) -> None
     fields = documents.words(*found["fields"], documents.one_of(FIELDS))
     if list(fields) != sorted(fields):
         refuse(below(pointer, "fields"), "Sort the fields.")
+    if "answers" in found:
+        told = documents.words(*found["answers"], documents.one_of(clause.slice.answers))
+        if not told or list(told) != sorted(told) or rows or fields:
+            refuse(found["answers"][1], "Sort the answers, name at least one, and give neither rows nor fields beside them.")
     for name in ("oldest", "newest"):
         value, at = found[name]
         if (value is None) != (rows == 0 or "time" not in fields) or (value is not None and not _is_day(value)):

@@ -60,6 +60,7 @@ class FakeBroker:
     signatures: list[dict[str, str]] = field(default_factory=list)
     narrowed: list[dict[str, Any]] = field(default_factory=lambda: NARROWED)
     issued: int = 0
+    answered: Any = field(default_factory=lambda: {"answers": {"recency": 3}, "as_of": "2026-12-03"})
 
     def answer_to(self, url: str) -> dict[str, str]:
         """What the person's browser brings back after a yes: the query of the callback."""
@@ -140,6 +141,11 @@ def api_routes(app: Flask, broker: FakeBroker) -> None:
         start, limit = int(request.args.get("cursor", "0")), int(request.args["limit"])
         more = start + limit < len(ROWS)
         return jsonify(items=ROWS[start : start + limit], **({"next": str(start + limit)} if more else {}))
+
+    @app.get("/v1/answers")
+    def answers() -> Response:
+        broker.reads.append(request.args.to_dict())
+        return broker.refused() or jsonify(broker.answered)
 
     @app.get("/v1/grants/g1")
     def grant() -> Response:

@@ -56,6 +56,19 @@ def test_it_asks_for_the_next_page_only_when_it_is_wanted(connection: Connection
     assert len(broker.reads) == 1
 
 
+def test_it_reads_answers(connection: Connection, broker: Any) -> None:
+    assert connection.answers(clause="c1") == {"recency": 3}
+    assert broker.reads == [{"clause": "c1"}]
+    broker.answered = []
+    with pytest.raises(NotABroker):
+        connection.answers()
+
+
+def test_an_ask_for_answers_asks_for_no_row() -> None:
+    entry = Ask(("purchase",), "dpv:CustomerCare", "To thank you", {}, answers=("recency",)).details()
+    assert entry["want"] == {"form": "answers", "answers": ["recency"]}
+
+
 def test_it_goes_on_from_a_cursor(connection: Connection) -> None:
     pages = list(connection.pages(limit=2, cursor="2"))
     assert [len(page.items) for page in pages] == [2, 1]

@@ -11,6 +11,8 @@ TYPE = "personal_data_access"
 class Ask:
     """One entry to ask for. `fields` maps a field to its wanted level; `want` holds further members of the broker's `want`.
 
+    With `answers` (recency, frequency, monetary) it asks for what can be worked out from the rows, and for no row.
+
     `purpose` is a DPV term such as dpv:ProvideProductRecommendations; `why` is the vendor's own sentence, at most 200 characters.
     """
 
@@ -20,6 +22,7 @@ class Ask:
     fields: Mapping[str, str]
     want: Mapping[str, Any] = field(default_factory=dict)
     minimum: Mapping[str, Any] = field(default_factory=dict)
+    answers: tuple[str, ...] = ()
 
     def details(self) -> dict[str, Any]:
         """The entry as the broker wants it."""
@@ -29,7 +32,7 @@ class Ask:
             "datatypes": list(self.kinds),
             "purposes": [self.purpose],
             "why": self.why,
-            "want": {**self.want, "form": "rows", "fields": dict(self.fields)},
+            "want": {**self.want, **({"form": "answers", "answers": list(self.answers)} if self.answers else {"form": "rows", "fields": dict(self.fields)})},
         }
         return {**entry, "minimum": dict(self.minimum)} if self.minimum else entry
 

@@ -83,6 +83,14 @@ class Connection:
                 return
             cursor = page.next
 
+    def answers(self, *, clause: str = "", purpose: str = "") -> dict[str, Any]:
+        """What GET /v1/answers tells today, by name; it is worked out once a UTC day. Raises as `pages` does."""
+        query = {name: value for name, value in (("clause", clause), ("purpose", purpose)) if value}
+        answer = self._get("/v1/answers", query)
+        if not isinstance(answer, dict) or not isinstance(answer.get("answers"), dict):
+            raise NotABroker("The answer has no answers.")
+        return dict(answer["answers"])
+
     def grant(self) -> dict[str, Any]:
         """The grant as it is now."""
         return self._fresh(self._vendor.grant)
@@ -94,18 +102,19 @@ class Connection:
             self._vendor.revoke(tokens)
             self._store.forget(self._person)
 
-    def _page(self, query: Mapping[str, str]) -> Page:
-        address = f"{self._vendor.issuer}/v1/events"
-
+    def _get(self, path: str, query: Mapping[str, str]) -> Any:
         def ask(tokens: Tokens) -> Any:
-            return self._vendor.transport.send("GET", address, tokens=tokens, query=query)
+            return self._vendor.transport.send("GET", f"{self._vendor.issuer}{path}", tokens=tokens, query=query)
 
         try:
-            answer = self._fresh(ask)
+            return self._fresh(ask)
         except AgreementUnsigned:
             # Our signature was lost on its way when the grant was given; it is owed, and then the same read works.
             self._fresh(self._sign)
-            answer = self._fresh(ask)
+            return self._fresh(ask)
+
+    def _page(self, query: Mapping[str, str]) -> Page:
+        answer = self._get("/v1/events", query)
         if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
             raise NotABroker("The answer has no list of items.")
         return Page(answer["items"], str(answer.get("next") or ""))
