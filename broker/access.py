@@ -40,6 +40,7 @@ class Access:
     clauses: tuple[Clause, ...]
     limited_to: tuple[str, ...]
     terms_version: int
+    erasures: int
     countersigned: bool
     # SHA-256 of the agreement; none for the person's own extension.
     agreement: bytes | None
@@ -49,6 +50,11 @@ class Access:
     def grant(self) -> str:
         """The grant's id as text."""
         return grant_queries.to_text(self.grant_id)
+
+    @property
+    def as_of(self) -> grant_queries.AsOf:
+        """What a decision about this call stands on, to be found unchanged when its entry is made."""
+        return grant_queries.AsOf(self.person_id, self.grant_id, self.version, self.terms_version, self.erasures)
 
     @property
     def domain(self) -> str:
@@ -83,14 +89,17 @@ def look_up() -> Access:
     if row is None or now >= row.token_expires_at:
         raise errors.InvalidToken
     ring = broker.keyring(row.person_id)
-    access = Access(
-        row.person_id, ring, row.client_id, row.vendor_id or "", row.grant_id, row.status, row.version, row.given_at, row.expires_at,
-        grant_queries.opened_clauses(ring, row.grant_id, row.version, row.clauses), tuple(row.limited_to.split()), row.terms_version,
-        row.countersigned_at is not None, row.agreement, frozenset(row.vendor_classes or ()),
-    )  # fmt: skip
     ended = row.status not in grant_queries.LIVE or now >= row.expires_at
     reasons = {"grant-ended": ended, "token-ended": row.token_ended_at is not None, "client-disabled": not row.enabled}
-    if any(reasons.values()):
+    over = any(reasons.values())
+    # What has ended is not opened any more: it may be damaged, or its key destroyed.
+    clauses = () if over else grant_queries.opened_clauses(ring, row.grant_id, row.version, row.clauses)
+    access = Access(
+        row.person_id, ring, row.client_id, row.vendor_id or "", row.grant_id, row.status, row.version, row.given_at, row.expires_at,
+        clauses, tuple(row.limited_to.split()), row.terms_version, row.erasures,
+        row.countersigned_at is not None, row.agreement, frozenset(row.vendor_classes or ()),
+    )  # fmt: skip
+    if over:
         # The person sees that somebody came back after the end.
         deny(access, tuple(reason for reason, holds in reasons.items() if holds), {"method": request.method, "path": request.path})
         raise errors.InvalidToken

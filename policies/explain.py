@@ -118,6 +118,7 @@ TEMPLATES: Mapping[str, str] = {
 """One template per dimension, and for what is said once; another language is another such table. Vendors' words are quoted."""
 
 _FIELDS = "fields."
+_INNER_MARKS = {ord("“"): "‘", ord("”"): "’", ord("„"): "‚", ord('"'): "'", ord("«"): "‹", ord("»"): "›"}
 
 
 def _say(template: str, **parts: str) -> str:
@@ -148,7 +149,17 @@ def _date(at: datetime) -> str:
 
 
 def _quote(text: str) -> str:
-    return f"“{text}”"
+    """Return a vendor's words in quotation marks, out of which they cannot get."""
+    return f"“{text.translate(_INNER_MARKS)}”"
+
+
+def category(path: str) -> str:
+    """Return a category as a sentence has it: a top category is ours, the rest of a path is somebody's words."""
+    return _quote(path) if "/" in path else path
+
+
+def _categories(paths: Iterable[str], last: str) -> str:
+    return join((category(path) for path in sorted(paths)), last)
 
 
 def clause_sentences(clause: Clause, vendor_domain: str) -> list[str]:
@@ -182,7 +193,7 @@ def _scope(part: Slice, places: str) -> str:
     elif part.classes != ANY:
         sites = _say("sites of", sites=sites, classes=classes)
     where = _say(places, kinds=kinds, sites=sites)
-    return where if part.categories == ANY else _say("categories", places=where, categories=join(sorted(part.categories), "and"))
+    return where if part.categories == ANY else _say("categories", places=where, categories=_categories(part.categories, "and"))
 
 
 def _sensitive(part: Slice, template: str) -> list[str]:
@@ -265,7 +276,7 @@ def _onward(duties: Duties) -> list[str]:
 
 
 def _contact_sentence(clause: Clause, vendor_domain: str) -> str:
-    topics = "" if clause.slice.categories == ANY else _say("topics", categories=join(sorted(clause.slice.categories), "and"))
+    topics = "" if clause.slice.categories == ANY else _say("topics", categories=_categories(clause.slice.categories, "and"))
     times = _times(clause.rate["questions" if clause.action == "ask" else "messages"], "time")
     channels = join(sorted(clause.channels), "and")
     return _say(clause.action, name=vendor_domain, channels=channels, times=times, topics=topics, purposes=_purposes(clause))
@@ -322,8 +333,9 @@ def _value(dim: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ending(Validity.read(value, "", Validity()), "an end that").removeprefix("an end that ends ").removesuffix(".") if value else "no end"
     if isinstance(value, list):
-        labels = {kind: about.label for kind, about in KINDS.items()} | {name: about.label for name, about in PURPOSES.items()} | ANSWERS
-        return join((labels.get(entry, _quote(entry) if dim == "duties.processors" else "any" if entry == "*" else entry) for entry in value), "and") or "none"
+        labels = {kind: about.label for kind, about in KINDS.items()} | {name: about.label for name, about in PURPOSES.items()} | ANSWERS | {"*": "any"}
+        word = _quote if dim == "duties.processors" else category
+        return join((labels.get(entry) or word(entry) for entry in value), "and") or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "nothing"}[value]
     return _plain(str(value))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from policies.explain import clause_sentences, ending, join
+from policies.explain import category, clause_sentences, ending, join
 from policies.purposes import PURPOSES
 from policies.roster import ROSTER
 from policies.terms import Deny, Rule, Terms
@@ -131,7 +131,7 @@ def what(deny: Deny) -> str:
         "fields": join((FIELDS[name].noun for name in FIELDS if name in (deny.fields or ())), "or"),
         "sites": join((site.removeprefix("=") for site in sorted(deny.sites or ())), "or"),
         "classes": join(sorted(deny.classes or ()), "or"),
-        "categories": join(sorted(deny.categories or ()), "or"),
+        "categories": join((category(path) for path in sorted(deny.categories or ())), "or"),
         "purposes": join((about.label for name, about in PURPOSES.items() if name in (deny.purposes or ())), "or"),
     }
     said = TEMPLATES["fields"].format(fields=parts.pop("fields"), kinds=kinds) if parts["fields"] else kinds

@@ -41,6 +41,7 @@ NONE: frozenset[str] = frozenset()
 SELF = "self"
 
 _SITE = re.compile(r"(?!self$)=?(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+LONGEST_CATEGORY = 200
 _CATEGORY = re.compile(rf"({'|'.join(CATEGORIES)})(/[^/\x00-\x1f]{{1,40}}){{0,4}}")
 
 
@@ -346,7 +347,9 @@ def _read_site_of_clause(value: object, pointer: str) -> str:
 
 def read_category(value: object, pointer: str) -> str:
     """Read a path such as `books/crime`."""
-    return documents.text(value, pointer, _CATEGORY, "a top category, then at most 4 parts of 40 characters, such as books/crime")
+    found = documents.text(value, pointer, _CATEGORY, "a top category, then at most 4 parts of 40 characters, such as books/crime")
+    # A path is the vendor's own words, and stands in the text that is signed.
+    return documents.prose(found, pointer, LONGEST_CATEGORY)
 
 
 def _read_category_of_clause(value: object, pointer: str) -> str:

@@ -8,6 +8,7 @@ from policies.documents import refuse
 _HOURS = {"Y": 365 * 24, "M": 30 * 24, "W": 7 * 24, "D": 24}
 _DURATION = re.compile(r"P(?:([0-9]{1,5})([YMWD])|T([0-9]{1,6})H)")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3})?Z")
+_EARLIEST, _LATEST = 1970, 2200
 LONGEST = 100 * _HOURS["Y"]
 """The longest duration that can be written: 100 years, in hours."""
 
@@ -36,6 +37,8 @@ def read_instant(value: object, pointer: str) -> datetime:
         instant = datetime.fromisoformat(text)
     except ValueError:
         refuse(pointer, "Give a time in UTC, such as 2027-05-30T09:30:00Z.")
+    if not _EARLIEST <= instant.year <= _LATEST:
+        refuse(pointer, f"Give a time between the years {_EARLIEST} and {_LATEST}.")
     return instant
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from broker.db import Prepared, upsert
 from broker.errors import StorageFull
@@ -17,6 +17,7 @@ from broker.events.sites import class_of, site_of_host
 from broker.grants.actions import drop_answers
 from broker.ledger import actions as ledger
 from broker.opening import Broker
+from broker.people.models import people
 from broker.vault.envelope import OpenKey
 from broker.vault.keys import Keyring
 from policies.slices import Slice
@@ -207,6 +208,7 @@ def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget
         deleted += len(found)
     if deleted:
         drop_answers(tx, person_id)
+        tx.execute(update(people).where(people.c.person_id == person_id).values(erasures=people.c.erasures + 1))
     return deleted
 
 

@@ -66,7 +66,7 @@ def _attempt(broker: Broker, access: Access, query: schemas.Query) -> bytes | No
         return None
     body = orjson.dumps({"answers": found, "as_of": now.date().isoformat()})
     guard = [
-        grant_queries.still_live(access.person_id, access.grant_id, access.version, now),
+        grant_queries.still_live(access.as_of, now),
         grant_actions.count_use(
             access.person_id, access.grant_id, clause.id, now.date(), rows=0, most_reads=clause.rate["reads"], most_rows=clause.rate["rows"]
         ),

@@ -3,7 +3,7 @@
 import base64
 import datetime as dt
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -150,16 +150,18 @@ def _enter(
 ) -> None:
     """Make the read's entry durable: the grant checked again, its rate counted, the entry appended, in one transaction. Then bytes may leave."""
     number = len(page.rows)
+    # Days that the vendor was not told stand in no entry that a receipt is made of.
+    dated = all("time" in row for row in page.rows)
     about = {
         "version": access.version, "agreement": named(access.agreement) if access.agreement else "", "clause": decision.clause,
         "purpose": decision.purpose or "", "kinds": sorted(decision.slice.kinds),
-        "fields": dict(decision.slice.fields), "from": page.first_day, "to": page.last_day, "asked": query.asked,
+        "fields": _told(page.rows, decision.slice), "from": page.first_day if dated else "", "to": page.last_day if dated else "", "asked": query.asked,
         "slice": _slice_digest(decision.slice), "count": number, "body": digest(body),
     }  # fmt: skip
     entry = ledger.Entry("read", now, by=access.by, grant=access.grant, request=g.request_id, about=about, sent=tuple(page.event_ids))
     key = ledger.entry_key(access.ring, now)
     guard = [
-        grant_queries.still_live(access.person_id, access.grant_id, access.version, now),
+        grant_queries.still_live(access.as_of, now),
         grant_actions.count_use(
             access.person_id, access.grant_id, decision.clause, now.date(), rows=number, most_reads=clause.rate["reads"], most_rows=clause.rate["rows"]
         ),
@@ -176,6 +178,12 @@ def _enter(
         raise errors.Busy(retry_after=1) from None
     except (errors.Busy, errors.OutcomeUnknown) as failed:
         raise errors.LedgerUnavailable(retry_after=failed.retry_after or 1) from None
+
+
+def _told(rows: Sequence[dict[str, Any]], within: Slice) -> dict[str, str]:
+    """The fields that at least one row really shows, with their levels: a standing deny may have hidden some."""
+    names = set().union(*rows, *(item for row in rows for item in row.get("items", ())))
+    return {name: level for name, level in within.fields.items() if name in names}
 
 
 @lru_cache(maxsize=1024)
@@ -263,7 +271,7 @@ def _check(given: list[Any], now: dt.datetime) -> tuple[list[dict[str, Any]], li
 
 def _take_in(broker: Broker, access: Access, checked: list[dict[str, Any]], within: Slice, now: dt.datetime) -> list[dict[str, Any]]:
     entry = ledger.Entry("upload", now, by=access.by, grant=access.grant, request=g.request_id, about={"version": access.version})
-    guard = [grant_queries.still_live(access.person_id, access.grant_id, access.version, now)]
+    guard = [grant_queries.still_live(access.as_of, now)]
     try:
         status = actions.take_in(broker, access.ring, checked, origin=access.grant, within=within, entry=entry, guard=guard)
     except ledger.GuardFailed:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, not_, o
 from broker.db import AnyRow, Prepared
 from broker.events import stored
 from broker.events.models import counts, events
+from broker.events.sites import site_of_host
 from broker.events.stored import Event, Opener
 from broker.vault.keys import Keyring
 from policies.slices import CarveOut, Judge, Slice
@@ -334,8 +335,9 @@ def by_origin(tx: Connection, ring: Keyring, origin: str) -> list[tuple[str, dt.
 
 
 def bought_at(tx: Connection, ring: Keyring, domain: str) -> bool:
-    """Whether the person bought anything at this domain."""
-    tag = ring.tag("purchase", "events", "domain")(domain)
+    """Whether the person bought anything at this domain, or at any host of the registrable domain it belongs to."""
+    site = site_of_host(domain)
+    tag = ring.tag("purchase", "events", "domain")(site.domain if site else domain)
     mine = (events.c.person_id == ring.person_id) & (events.c.kind == "purchase") & (events.c.domain_tag == tag)
     return tx.execute(select(events.c.day).where(mine).limit(1)).first() is not None
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import rfc8785
 from sqlalchemy import Connection, Update, bindparam, func, insert, select, update
 
 from broker.db import Prepared, upsert
-from broker.errors import BadRequest, Conflict, InvalidToken, Unprocessable
+from broker.errors import BadRequest, Conflict, InvalidToken, Unprocessable, Unsealable
 from broker.grants import agreements, queries, statements
 from broker.grants.agreements import Background
 from broker.grants.models import agreements as agreement_rows
@@ -26,7 +27,10 @@ from broker.vendors.queries import Client
 from policies.clauses import Clause
 from policies.documents import Malformed
 
+log = logging.getLogger(__name__)
 GRANTS_PER_PERSON: Final = 1000
+# What works on a grant whose sealed parts are damaged: nothing may keep a person from stopping it.
+STOPS: Final = frozenset({"pause", "revoke", "expire"})
 NEVER: Final = dt.date(1970, 1, 1)
 NO_ANSWERS: Final = 16
 SIGN_WITHIN: Final = dt.timedelta(hours=24)
@@ -238,20 +242,22 @@ def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, 
     ending = change.status in {"revoked", "expired"}
     values: dict[str, Any] = {"reason": change.reason, **({"status": change.status} if change.status else {}), **({"ended_at": now} if ending else {})}
     with broker.reading() as tx:
-        grant = queries.one(tx, ring, grant_id)
-    about: dict[str, Any] = {"client": grant.client_id, **({"vendor": grant.vendor_id} if grant.vendor_id else {})}
+        client_id = queries.client_of(tx, person_id, grant_id)
+        grant = _if_it_opens(tx, ring, grant_id, change)
+    about: dict[str, Any] = {"client": client_id, **({"vendor": grant.vendor_id} if grant and grant.vendor_id else {})}
     if change.clauses:
         about["clauses"] = [clause.to_json() for clause in change.clauses]
-    entry = ledger.Entry(change.act, now, by=change.by, grant=grant.id, reasons=(change.reason,) if change.reason else (), about=about)
+    entry = ledger.Entry(change.act, now, by=change.by, grant=queries.to_text(grant_id), reasons=(change.reason,) if change.reason else (), about=about)
     guard = _updating(person_id, grant_id, change.start, version=version, **values, **change.values)
-    say = _stating(ring, grant, change, now)
+    say = _stating(ring, grant, change, now) if grant else None
 
     def job(tx: Connection) -> bool:
         try:
             ledger.append(tx, ring, key, entry, [(guard, {})])
         except ledger.GuardFailed:
             return False
-        say(tx)
+        if say:
+            say(tx)
         return True
 
     changed = broker.write(job, ending=True)
@@ -261,6 +267,17 @@ def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, 
     return changed
 
 
+def _if_it_opens(tx: Connection, ring: Keyring, grant_id: bytes, change: _Change) -> queries.Grant | None:
+    """The grant; None where its sealed parts do not open and nothing of them is needed: what is damaged can still be stopped."""
+    try:
+        return queries.one(tx, ring, grant_id)
+    except Unsealable:
+        if change.act not in STOPS:
+            raise
+        log.exception("a grant does not open; it is stopped without its statement")
+        return None
+
+
 def _stating(ring: Keyring, grant: queries.Grant, change: _Change, now: dt.datetime) -> Callable[[Connection], None]:
     """What adds the signed statement of a change to the agreement's chain, in the change's own transaction. The keys it needs are fetched here."""
     if grant.agreement is None or not change.statement:
@@ -268,7 +285,13 @@ def _stating(ring: Keyring, grant: queries.Grant, change: _Change, now: dt.datet
     about, signer, key = agreements.named(grant.agreement), ring.signer(grant.vendor_id), ring.key_for("grant", f"{now:%Y-%m}")
 
     def say(tx: Connection) -> None:
-        before = queries.changes_of(tx, ring, grant.grant_id)
+        try:
+            before = queries.changes_of(tx, ring, grant.grant_id)
+        except Unsealable:
+            if change.act not in STOPS:
+                raise
+            log.exception("a chain of statements does not open; the grant is stopped without one")
+            return
         content = statements.change(about, before, change.statement, now, change.clauses)
         number = len(before) + 1
         place = queries.change_place(ring.person_id, grant.grant_id, number)
@@ -322,7 +345,7 @@ def narrow(broker: Broker, person_id: bytes, grant_id: bytes, clauses: Sequence[
 def pause_all(broker: Broker, person_id: bytes) -> int:
     """Pause every active grant of the person in one go; returns how many."""
     with broker.reading() as tx:
-        active = [grant.grant_id for grant in queries.every(tx, broker.keyring(person_id)) if grant.state(broker.now()) == "active"]
+        active = queries.active(tx, person_id, broker.now())
     return sum(pause(broker, person_id, grant_id) for grant_id in active)
 
 

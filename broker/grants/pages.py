@@ -164,9 +164,14 @@ def narrow(grant_id: str) -> Any:
 @signed_in
 def revoke(grant_id: str) -> Any:
     """End a grant at once; asks nothing."""
-    raw, grant = _changed(grant_id)
-    if actions.revoke(current.broker(), person().person_id, raw):
-        flash(f"{grant.name} can {'add' if grant.collects else 'read'} nothing more.", "good")
+    # Ended before anything of it is opened: a damaged grant must end like any other.
+    if actions.revoke(current.broker(), person().person_id, queries.to_bytes(grant_id)):
+        try:
+            _, grant = _changed(grant_id)
+            flash(f"{grant.name} can {'add' if grant.collects else 'read'} nothing more.", "good")
+        except errors.Unsealable:
+            flash("This grant has ended. Parts of it are damaged and can no longer be shown.", "warn")
+            return redirect(url_for("home.index"), 303)
     return _back(grant_id)
 
 

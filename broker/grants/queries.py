@@ -17,6 +17,7 @@ from broker.grants.models import agreements as agreement_rows
 from broker.grants.models import answers, changes, grants, use
 from broker.ledger import queries as ledger
 from broker.ledger.actions import Check
+from broker.people.models import people
 from broker.vault.envelope import Place
 from broker.vault.keys import Keyring
 from policies.clauses import Clause
@@ -208,6 +209,20 @@ def one(tx: Connection, ring: Keyring, grant_id: bytes) -> Grant:
     return _grant(ring, row)
 
 
+def client_of(tx: Connection, person_id: bytes, grant_id: bytes) -> str:
+    """The client of a grant by its plain columns alone, which can be read whatever happened to the sealed ones; `NotFound`."""
+    client_id: str | None = tx.execute(select(grants.c.client_id).where(grants.c.person_id == person_id, grants.c.grant_id == grant_id)).scalar()
+    if client_id is None:
+        raise NotFound
+    return client_id
+
+
+def active(tx: Connection, person_id: bytes, now: dt.datetime) -> list[bytes]:
+    """The ids of the person's active grants, without opening any."""
+    mine = (grants.c.person_id == person_id) & (grants.c.status == "active") & (grants.c.expires_at > now)
+    return list(tx.execute(select(grants.c.grant_id).where(mine).order_by(grants.c.given_at)).scalars())
+
+
 def ids(tx: Connection, person_id: bytes) -> set[str]:
     """The ids of all the person's grants as text, without opening any."""
     return {to_text(each) for each in tx.execute(select(grants.c.grant_id).where(grants.c.person_id == person_id)).scalars()}
@@ -220,16 +235,32 @@ def is_live(tx: Connection, person_id: bytes, grant_id: bytes) -> bool:
 
 
 _STILL_LIVE: Final = Prepared(
-    select(grants.c.version).where(
+    select(grants.c.version)
+    .select_from(grants.join(people, people.c.person_id == grants.c.person_id))
+    .where(
         grants.c.person_id == bindparam("person"), grants.c.grant_id == bindparam("grant"), grants.c.version == bindparam("at_version"),
-        grants.c.status == "active", grants.c.expires_at > bindparam("now"), grants.c.countersigned_at.is_not(None),
+        grants.c.status == "active", grants.c.countersigned_at.is_not(None), grants.c.expires_at > bindparam("now"),
+        people.c.terms_version == bindparam("at_terms"), people.c.erasures == bindparam("at_erasures"),
     )
 )  # fmt: skip
 
 
-def still_live(person_id: bytes, grant_id: bytes, version: int, now: dt.datetime) -> Check:
-    """Finds a row only while the grant is as it was when the decision was made."""
-    return _STILL_LIVE, {"person": person_id, "grant": grant_id, "at_version": version, "now": now}
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """What a decision stood on: a grant's version, the number of the person's terms, and how often they had erased something."""
+
+    person_id: bytes
+    grant_id: bytes
+    version: int
+    terms: int
+    erasures: int
+
+
+def still_live(known: AsOf, now: dt.datetime) -> Check:
+    """Finds a row only while grant, terms and erasures are as they were when the decision was made."""
+    return _STILL_LIVE, {
+        "person": known.person_id, "grant": known.grant_id, "at_version": known.version, "at_terms": known.terms, "at_erasures": known.erasures, "now": now,
+    }  # fmt: skip
 
 
 _USED: Final = Prepared(

@@ -14,6 +14,8 @@ people = Table(
     Column("password", LargeBinary, nullable=False),
     Column("custody", String(10), nullable=False),
     Column("terms_version", Integer, nullable=False),
+    # How often events were erased: a read under way when this grows is done again.
+    Column("erasures", Integer, nullable=False, server_default="0"),
     Column("made_at", Moment, nullable=False),
 )
 

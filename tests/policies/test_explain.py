@@ -52,7 +52,7 @@ def test_a_clause_in_the_order_of_the_table() -> None:
     ("members", "sentence"),
     [
         ({"classes": ["shop", "news"], "sites": ["=www.shop.example", "self"]}, "a.example may see what you bought, on www.shop.example and their own sites, if a news or shop site."),
-        ({"classes": ["shop"], "categories": ["books", "toys/x"]}, "a.example may see what you bought, on any shop site, only books and toys/x."),
+        ({"classes": ["shop"], "categories": ["books", "toys/x"]}, "a.example may see what you bought, on any shop site, only books and “toys/x”."),
         ({"sensitive": ["health", "baby"]}, "This includes health and baby: sites, products and searches."),
         ({"kinds": ["page_visit"], "fields": {"site": "host", "url": "origin"}}, "For each: the site's full address, the start of the page's address."),
         ({"kinds": ["search"], "fields": {"query": "topic"}}, "They may not see page addresses or titles, where you came from, your device, the search engine."),

@@ -245,7 +245,7 @@ def test_the_ledgers_transaction_asks_once_more(stored: Browser, bookshop: Shop,
 
     def holds(version: int) -> bool:
         with stored.app.extensions["broker"].reading() as tx:
-            statement, given = queries.still_live(stored.person_id, grant_id, version, clock())
+            statement, given = queries.still_live(queries.AsOf(stored.person_id, grant_id, version, 0, 0), clock())
             assert isinstance(statement, Prepared)
             return statement.run(tx, given).fetchone() is not None
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0d07b2f75ee2"
+revision = "b1e90e9bfe89"
 down_revision = None
 branch_labels = None
 depends_on = None

@@ -5,7 +5,7 @@ from alembic import op
 
 import broker.db
 
-revision = "00f94b5290fb"
+revision = "56ce63c1d1bd"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -170,6 +170,7 @@ def upgrade() -> None:
         sa.Column("password", sa.LargeBinary(), nullable=False),
         sa.Column("custody", sa.String(length=10), nullable=False),
         sa.Column("terms_version", sa.Integer(), nullable=False),
+        sa.Column("erasures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("made_at", broker.db.Moment(), nullable=False),
         sa.PrimaryKeyConstraint("person_id"),
         sa.UniqueConstraint("name_tag"),
