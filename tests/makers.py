@@ -130,6 +130,23 @@ class Browser:
         return event_actions.take_in(broker, self.ring, checked, origin=origin, within=None, entry=ledger.Entry("import", now))
 
 
+# The eight points of small order on Ed25519, and the other ways to write those that have some.
+SMALL_ORDER = [
+    bytes.fromhex(each)
+    for each in (
+        "01" + "00" * 31, "01" + "00" * 30 + "80", "00" * 32, "00" * 31 + "80", "ec" + "ff" * 30 + "7f", "ec" + "ff" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        "ed" + "ff" * 30 + "7f", "ed" + "ff" * 31, "ee" + "ff" * 30 + "7f", "ee" + "ff" * 31,
+    )
+]  # fmt: skip
+
+
+def weak(public: bytes) -> dict[str, str]:
+    """A point as an Ed25519 key."""
+    return {"crv": "Ed25519", "kty": "OKP", "x": base64.urlsafe_b64encode(public).rstrip(b"=").decode()}
+
+
 def signature_of(key: Any, payload: str, header: dict[str, Any]) -> dict[str, str]:
     """A signature as a JWS in general form holds it."""
     raw = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))

@@ -64,7 +64,8 @@ def give(
 ) -> Given:
     """Prepare the person's yes to one client: the grant, and to a vendor the agreement with the person's signature (rule S1).
 
-    `clauses` are what the person chose, with ids and absolute validity. `Conflict` where the vendor has no key to sign with.
+    `clauses` are what the person chose, with ids and absolute validity. `Conflict` where the vendor has no key to sign with,
+    `Unprocessable` where an agreement cannot hold so much: nobody is asked to sign what `agreements.verify` would refuse.
     """
     grant_id = os.urandom(16)
     key = ring.key_for("grant", f"{now:%Y-%m}", 4)
@@ -118,7 +119,12 @@ def _payload(
         jurisdiction=broker.settings.jurisdiction, page=f"{broker.settings.origin}/grants/{queries.to_text(grant_id)}", at=now,
     )  # fmt: skip
     opening = {"salt": agreements.b64(salt), "terms": background.terms, "shown": background.shown}
-    return _Payload(rfc8785.dumps(content), opening)
+    raw = rfc8785.dumps(content)
+    try:
+        agreements.read_payload(raw)
+    except Malformed:
+        raise Unprocessable(errors=[{"pointer": "", "detail": "That is more than one agreement can hold. Leave some parts out."}]) from None
+    return _Payload(raw, opening)
 
 
 def countersign(broker: Broker, person_id: bytes, grant_id: bytes, signature: dict[str, str]) -> None:

@@ -17,8 +17,9 @@ from typing import Any, Final
 import rfc8785
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import JWKRegistry, Key
+from joserfc.jwk import JWKRegistry, Key, OKPKey
 
+from broker.vault.signing import anybody_can_sign
 from policies import documents, explain
 from policies.clauses import Clause
 from policies.documents import Malformed, below, load, refuse
@@ -29,6 +30,8 @@ CONFORMS_TO: Final = "https://w3id.org/dpv/schema/dpv-27560#record"
 VOCABULARY: Final = {"edition": 1, "dpv": "2.3", "roster": "https://w3id.org/dpv/standards/ieee/7012#"}
 PERSON_ID: Final = "urn:proffer:pairwise:"
 MOST_BYTES: Final = 256 * 1024
+# In base64url, and with room for both signatures beside it.
+MOST_OF_PAYLOAD: Final = (MOST_BYTES - 4096) * 3 // 4
 MOST_CLAUSES: Final = 20
 SALT_BYTES: Final = 32
 # RFC 9864 names; `EdDSA` says no curve and is refused, like `none` and everything with a shared secret.
@@ -219,12 +222,16 @@ def _key(jwk: Mapping[str, str], pointer: str) -> Key:
         key.public_key  # noqa: B018
     except (JoseError, ValueError, TypeError):
         refuse(pointer, "Give a public key that can be used.")
+    if isinstance(key, OKPKey) and anybody_can_sign(key.public_key.public_bytes_raw()):
+        refuse(pointer, "Give a key that is no point of small order: anybody could sign in its name.")
     return key
 
 
 def read_payload(raw: bytes) -> Document:
     """The content of a payload, every member as section 11 wants it, canonical, its text the one its clauses give. Raises `Malformed`."""
     try:
+        if len(raw) > MOST_OF_PAYLOAD:
+            refuse("", f"Write at most {MOST_OF_PAYLOAD} bytes.")
         value = load(raw)
         read(value)
         if rfc8785.dumps(value) != raw:

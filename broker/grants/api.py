@@ -60,7 +60,7 @@ def show(grant_id: str) -> Response:
 def end(grant_id: str) -> Response:
     """End the grant from the vendor's side, for good."""
     access = _own(grant_id)
-    actions.revoke(current.broker(), access.person_id, access.grant_id, by=access.by, reason="handed_back")
+    actions.revoke(current.broker(), access.person_id, access.grant_id, by=access.by, reason=queries.HANDED_BACK)
     return Response(status=204)
 
 

@@ -123,7 +123,7 @@ def file(grant_id: str, name: str) -> Response:
         if wanted is None or signed is None:
             raise errors.NotFound
         reads = queries.reads_under(tx, who.ring, grant.id) if name == "receipts.json" else []
-        kept = Kept(signed, queries.changes_of(tx, who.ring, grant.grant_id), reads, who.ring.signer(grant.vendor_id))
+        kept = Kept(grant, signed, queries.changes_of(tx, who.ring, grant.grant_id), reads, who.ring.signer(grant.vendor_id))
     response = Response(wanted.make(kept), mimetype=wanted.media_type)
     response.headers.set("Content-Disposition", "attachment", filename=f"{grant.domain}-{grant.given_at:%Y-%m-%d}-{name}")
     return response

@@ -24,6 +24,8 @@ from policies.clauses import Clause
 
 PARSED: Final = 4096
 LIVE: Final = ("active", "paused")
+# The reason of a grant that its vendor ended.
+HANDED_BACK: Final = "handed_back"
 
 
 @dataclass(frozen=True, slots=True)

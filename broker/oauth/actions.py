@@ -349,7 +349,7 @@ def revoke_token(broker: Broker, client: Client, text: str) -> None:
             return
         if kind == "rt":
             by = {"role": "client", "id": client.client_id, "vendor": client.vendor_id}
-            grant_actions.revoke(broker, shown.person_id, row.grant_id, by=by, reason="handed_back")
+            grant_actions.revoke(broker, shown.person_id, row.grant_id, by=by, reason=grant_queries.HANDED_BACK)
         else:
             ended = update(tokens).where(mine).values(ended_at=now)
             broker.write(lambda tx, ended=ended: tx.execute(ended), ending=True)  # type: ignore[misc]

@@ -178,13 +178,15 @@ def _about(made: Consent) -> dict[str, Any]:
 
 def _give(broker: Broker, who: Person, made: Consent, now: dt.datetime) -> Any:
     details = consent.details(made, sec_gpc=request.headers.get("Sec-GPC") == "1")
-    given = grant_actions.give(
-        broker, who.ring, made.client, consent.absolute(made, now), background=consent.background(made, details["shown"]), details=details, now=now
-    )
     try:
+        given = grant_actions.give(
+            broker, who.ring, made.client, consent.absolute(made, now), background=consent.background(made, details["shown"]), details=details, now=now
+        )
         code = actions.give(broker, who.person_id, made.opened, made.pushed, given, terms_version=made.terms_version)
     except errors.TermsChanged:
         return _page(_load(who, made.opened.request_id.hex(), None), status=409, changed=True)
+    except errors.Unprocessable as refused:
+        return _page(made, _mistakes(refused), status=422)
     return back(broker, made.pushed, code=code)
 
 

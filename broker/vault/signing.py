@@ -9,10 +9,20 @@ from joserfc.jwk import OKPKey
 
 ALGORITHM: Final = "Ed25519"
 SEED_BYTES: Final = 32
+_PRIME: Final = 2**255 - 19
+_SIGN: Final = 1 << 255
+_OF_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+# The y of the eight points of small order (RFC 8032 section 5.1): for a key that is one of them, some signatures hold over anything.
+_SMALL: Final = frozenset({0, 1, _PRIME - 1, _OF_ORDER_8, _PRIME - _OF_ORDER_8})
 
 
 def _b64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def anybody_can_sign(public: bytes) -> bool:
+    """Whether the 32 bytes of an Ed25519 public key are a point of small order, in whatever encoding."""
+    return int.from_bytes(public, "little") % _SIGN % _PRIME in _SMALL
 
 
 class Signer:

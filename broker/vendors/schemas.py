@@ -5,9 +5,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, OKPKey
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate, validates
 
+from broker.vault.signing import anybody_can_sign
 from broker.vendors.words import plain_text
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
@@ -35,13 +36,20 @@ def check_redirect_uri(uri: str) -> None:
 
 
 def check_key(key: dict[str, Any]) -> None:
-    """A public key we can verify with: P-256, Ed25519, or RSA of 2048 to 4096 bits. Raises `ValidationError`."""
+    """A public key we can verify with: P-256, Ed25519 (no point of small order), or RSA of 2048 to 4096 bits. Raises `ValidationError`."""
     if _PRIVATE & set(key):
         raise ValidationError("This key set contains a private or symmetric key. Send public keys only, and replace that key: it is no longer secret.")
     if (key.get("kty"), key.get("crv")) not in {("EC", "P-256"), ("OKP", "Ed25519"), ("RSA", None)}:
         raise ValidationError("Use keys of type EC P-256, OKP Ed25519 or RSA.")
     if "kid" in key and not isinstance(key["kid"], str):
         raise ValidationError("A key's kid is a text.")
+    if key["kty"] == "OKP":
+        try:
+            public = OKPKey.import_key(key).public_key.public_bytes_raw()
+        except (JoseError, ValueError, TypeError, KeyError):
+            raise ValidationError("A key in this set cannot be read.") from None
+        if anybody_can_sign(public):
+            raise ValidationError("This Ed25519 key is a point of small order: anybody could sign in its name. Make a new key pair.")
 
 
 class ClientMetadata(Schema):

@@ -1,10 +1,12 @@
 """Agreements as consent records of ISO/IEC TS 27560:2023, in the JSON-LD of the DPV guide (DPV-27560)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from policies.clauses import Clause
-from policies.times import write_duration
+from policies.exports.since import Changes, left
+from policies.times import write_duration, write_instant
 from policies.vocabulary import KINDS
 
 CONTEXT = {
@@ -28,12 +30,12 @@ _STATES = {"paused": "dpv:ConsentStatusInvalidForProcessing", "resumed": "dpv:Co
 _USES = {"profiling": "dpv:Profiling", "tracking": "dpv:Tracking", "ai_training": "ai:ModelTraining"}
 
 
-def record(agreement: Mapping[str, Any], changes: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def record(agreement: Mapping[str, Any], changes: Changes = ()) -> dict[str, Any]:
     """Return the consent record of an agreement, with what changed since it was made."""
     return {"@context": CONTEXT, **_record(agreement, changes)}
 
 
-def receipt(agreement: Mapping[str, Any], changes: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def receipt(agreement: Mapping[str, Any], changes: Changes = ()) -> dict[str, Any]:
     """Return the receipt that the person keeps: the whole record, and who handed it to whom."""
     return {
         "@context": CONTEXT,
@@ -52,7 +54,8 @@ def _profile(name: str, agreement: Mapping[str, Any]) -> str:
     return f"{PROFILE}{name}{'-eu-gdpr' if agreement['lawful_basis'].startswith('eu-gdpr:') else ''}"
 
 
-def _record(agreement: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _record(agreement: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+    clauses = left(agreement, changes)
     vendor, how = agreement["second_party"]["id"], agreement["end"]["how"]
     right = ["dpv:DataSubjectRight", *(["eu-gdpr:A7-3"] if agreement["lawful_basis"].startswith("eu-gdpr:") else [])]
     return {
@@ -74,10 +77,13 @@ def _record(agreement: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) 
                 "dct:language": agreement["notice"]["language"],
             }
         ],
-        "dpv:hasProcess": [_process(clause, vendor) for clause in agreement["clauses"]],
+        "dpv:hasProcess": [_process(clause, vendor) for clause in clauses],
         "dpv:hasConsentControl": [{"@type": ["dpv:WithdrawConsent"], "dpv:isExercisedAt": how}],
         "dpv:hasRight": [{"@type": right, "dct:title": "Right to withdraw consent", "dpv:isExercisedAt": how}],
-        "dpv:hasConsentStatus": [*(_status(event, agreement) for event in agreement["events"]), *(_changed(change, agreement) for change in changes)],
+        "dpv:hasConsentStatus": [
+            *(_status(event, agreement) for event in agreement["events"]),
+            *(_changed(change, agreement, changes[:number]) for number, change in enumerate(changes, 1)),
+        ],
     }
 
 
@@ -95,8 +101,7 @@ def _controller(party: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _process(form: Mapping[str, Any], vendor: str) -> dict[str, Any]:
-    clause = Clause.parse(form)
+def _process(clause: Clause, vendor: str) -> dict[str, Any]:
     duties = clause.duties
     rules = [{"@type": "dpv:Prohibition", "dpv:hasProcessing": use} for name, use in _USES.items() if not getattr(duties, name)]
     process: dict[str, Any] = {
@@ -140,15 +145,22 @@ def _status(event: Mapping[str, Any], agreement: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _changed(change: Mapping[str, Any], agreement: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a later change; consent is revoked by anybody but the person, who withdraws it."""
+def _changed(change: Mapping[str, Any], agreement: Mapping[str, Any], so_far: Changes) -> dict[str, Any]:
+    """Return a later change, by the person unless it says otherwise: the end may also be by the vendor, or by the broker that keeps the agreement."""
     state = change["state"]
-    party = "second_party" if state == "dpv:ConsentRevoked" else "first_party"
+    ends = [clause.validity.until for clause in left(agreement, so_far) if clause.validity.until]
     return {
         "@type": [_STATES.get(state, state)],
         "dct:description": state,
-        "dpv:isIndicatedBy": agreement[party]["id"],
+        "dpv:isIndicatedBy": _indicator(change.get("by", "person"), agreement),
         "dpv:isIndicatedAtTime": change["at"],
         "dpv:hasIndicationMethod": "a signed statement",
-        "dpv:hasDuration": {"@type": "dpv:UntilTimeDuration", "rdf:value": agreement["validity"]["until"]},
+        "dpv:hasDuration": {"@type": "dpv:UntilTimeDuration", "rdf:value": write_instant(max(ends))},
     }
+
+
+def _indicator(by: str, agreement: Mapping[str, Any]) -> str:
+    if by == "broker":
+        page = urlsplit(agreement["end"]["how"][0])
+        return f"{page.scheme}://{page.netloc}"
+    return str(agreement["first_party" if by == "person" else "second_party"]["id"])

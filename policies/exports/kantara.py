@@ -7,6 +7,7 @@ from typing import Any
 from policies import explain
 from policies.clauses import Clause
 from policies.documents import canonical
+from policies.exports.since import Changes, ended, left
 from policies.purposes import PURPOSES
 from policies.times import write_duration
 from policies.vocabulary import KINDS
@@ -16,10 +17,10 @@ UNTOLD = "not given"
 """What stands where the format demands what a vendor has not said."""
 
 
-def receipt(agreement: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the receipt of an agreement. Times are whole seconds since 1970."""
+def receipt(agreement: Mapping[str, Any], changes: Changes = ()) -> dict[str, Any]:
+    """Return the receipt of an agreement, with what changed since it was made. Times are whole seconds since 1970."""
     vendor = agreement["second_party"]
-    clauses = [Clause.parse(form) for form in agreement["clauses"]]
+    clauses, end = left(agreement, changes), ended(changes)
     sensitive = sorted({name for clause in clauses for name in clause.slice.sensitive})
     return {
         "version": VERSION,
@@ -32,7 +33,7 @@ def receipt(agreement: Mapping[str, Any]) -> dict[str, Any]:
         "piiPrincipalId": agreement["first_party"]["id"],
         "piiControllers": [_controller(vendor)],
         "policyUrl": agreement["end"]["how"][0],
-        "services": [{"service": vendor["name"], "purposes": [_purpose(clause, name) for clause in clauses for name in sorted(clause.purposes)]}],
+        "services": [{"service": vendor["name"], "purposes": [_purpose(clause, name, end) for clause in clauses for name in sorted(clause.purposes)]}],
         "sensitive": bool(sensitive),
         "spiCat": sensitive,
     }
@@ -51,7 +52,7 @@ def _controller(vendor: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _purpose(clause: Clause, name: str) -> dict[str, Any]:
+def _purpose(clause: Clause, name: str, end: str) -> dict[str, Any]:
     duties = clause.duties
     passed = duties.onward != "none"
     kinds = [about.label for kind, about in KINDS.items() if kind in clause.slice.kinds] if clause.action == "read" else ["an id made for them alone"]
@@ -61,14 +62,14 @@ def _purpose(clause: Clause, name: str) -> dict[str, Any]:
         "consentType": "EXPLICIT",
         "piiCategory": kinds,
         "primaryPurpose": True,
-        "termination": _termination(clause),
+        "termination": _termination(clause, end),
         "thirdPartyDisclosure": passed,
     }
     return purpose | ({"thirdPartyName": ", ".join(sorted(duties.processors)) or UNTOLD} if passed else {})
 
 
-def _termination(clause: Clause) -> str:
-    end = explain.ending(clause.validity)
+def _termination(clause: Clause, end: str) -> str:
+    end = end or explain.ending(clause.validity)
     if clause.action != "read":
         return end
     return f"{end} Each row is deleted within {write_duration(clause.duties.retention)}, all within {write_duration(clause.duties.on_end)} of the end."

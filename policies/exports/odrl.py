@@ -1,9 +1,12 @@
 """Terms, requests and agreements as ODRL 2.2 policies (Offer, Request, Agreement). Export only: a prohibition always wins."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from policies.clauses import Clause
+from policies.exports.since import Changes, end, left
 from policies.requests import Request
 from policies.terms import Deny, Terms
 from policies.times import write_duration
@@ -30,10 +33,18 @@ _USES = {"profiling": "dpv:Profiling", "tracking": "dpv:Tracking", "ai_training"
 Rule = dict[str, Any]
 
 
-def agreement(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an agreement as an ODRL Agreement between the person and the vendor."""
+def agreement(content: Mapping[str, Any], changes: Changes = ()) -> dict[str, Any]:
+    """Return an agreement as an ODRL Agreement between the person and the vendor: what it still permits, and nothing from its end on."""
     parties = {"assigner": content["first_party"]["id"], "assignee": content["second_party"]["id"]}
-    return _policy("Agreement", content["id"], [(Clause.parse(form), parties) for form in content["clauses"]])
+    return _policy("Agreement", content["id"], [(_until(clause, end(changes)), parties) for clause in left(content, changes)])
+
+
+def _until(clause: Clause, last: Mapping[str, Any] | None) -> Clause:
+    """Return the clause with the end that it really had; what must be done after it stays."""
+    until = clause.validity.until
+    if last is None or until is None:
+        return clause
+    return replace(clause, validity=replace(clause.validity, until=min(until, datetime.fromisoformat(last["at"]))))
 
 
 def offer(terms: Terms, person: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 from agreed import TYP, agreed, canonical, encoded, signed
 from joserfc import jws
 from joserfc.jwk import OctKey, OKPKey
-from makers import signature_of
+from makers import SMALL_ORDER, signature_of, weak
 from proffer_vendor import Ask, NotSigned, ProfferError, Tokens, Vendor, countersign, verify, verify_changes
 
 VECTOR = json.loads((Path(__file__).parents[1] / "vectors" / "agreement.json").read_text())
@@ -118,6 +118,21 @@ def test_what_was_not_signed_as_it_stands_is_refused(name: str) -> None:
     wrong = WRONG[name]()
     with pytest.raises(NotSigned):
         verify(wrong if isinstance(wrong, bytes) else canonical(wrong))
+
+
+@pytest.mark.parametrize("point", SMALL_ORDER, ids=bytes.hex)
+def test_a_signature_that_anybody_can_make_is_none(point: bytes) -> None:
+    """One that holds over anything under the point of order 1, whoever is said to have made it."""
+    key = weak(point)
+    kid = OKPKey.import_key(key).thumbprint()
+    constant = {"protected": encoded(canonical({"alg": "Ed25519", "kid": kid, "typ": TYP})), "signature": encoded(b"\1" + b"\0" * 63)}
+    theirs = signed(PERSON, agreed(PERSON, key))
+    theirs["signatures"].append(constant)
+    ours = whole({**agreed(PERSON, public(VENDOR)), "first_party": {**agreed(PERSON, public(VENDOR))["first_party"], "jwk": key}})
+    ours["signatures"][0] = constant
+    for document in (theirs, ours):
+        with pytest.raises(NotSigned, match="small order"):
+            verify(canonical(document))
 
 
 @pytest.fixture

@@ -20,10 +20,18 @@ VECTORS = Path(__file__).parent.parent / "vectors"
 EXAMPLE = json.loads((VECTORS / "slices_negotiation.json").read_text())
 AGREEMENT = EXAMPLE["agreement"]
 Document = dict[str, Any]
-CHANGES = [
-    {"state": "paused", "at": "2027-01-02T08:00:00Z"}, {"state": "resumed", "at": "2027-01-03T08:00:00Z"}, {"state": "narrowed", "at": "2027-01-04T08:00:00Z"},
-    {"state": "dpv:ConsentRevoked", "at": "2027-01-05T08:00:00Z"},
-]  # fmt: skip
+
+
+def changes(clauses: list[Document], by: str = "vendor") -> list[Document]:
+    """A pause, a narrowing down to `clauses`, and the end by somebody."""
+    state = "dpv:ConsentWithdrawn" if by == "person" else "dpv:ConsentRevoked"
+    return [
+        {"state": "paused", "at": "2027-01-02T08:00:00Z"}, {"state": "resumed", "at": "2027-01-03T08:00:00Z"},
+        {"state": "narrowed", "at": "2027-01-04T08:00:00Z", "clauses": clauses}, {"state": state, "at": "2027-01-05T08:00:00Z", "by": by},
+    ]  # fmt: skip
+
+
+CHANGES = changes(AGREEMENT["clauses"])
 
 
 def several(value: Any) -> list[Any]:
@@ -103,6 +111,39 @@ def test_a_consent_record() -> None:
     assert record["dpv:hasConsentStatus"][-1]["dpv:isIndicatedBy"] == "https://books.example"
     # The guide's own examples repeat members, and so lose all but the last.
     json.loads(json.dumps(record), object_pairs_hook=lambda pairs: dict(pairs) if len(dict(pairs)) == len(pairs) else pytest.fail("a member stands twice"))
+
+
+def test_every_format_tells_what_is_left_and_who_ended_it() -> None:
+    """Not what was agreed first: what was narrowed away stands nowhere, and no vendor is named for what it did not do."""
+    clause = AGREEMENT["clauses"][0]
+    assert "price" in clause["fields"]
+    assert "purchase" in clause["kinds"]
+    fields = {name: level for name, level in clause["fields"].items() if name != "price"}
+    left = {**clause, "kinds": ["purchase"], "fields": fields, "validity": {**clause["validity"], "until": "2027-03-01T00:00:00Z"}}
+    who = {"person": AGREEMENT["first_party"]["id"], "vendor": "https://books.example", "broker": "https://broker.example"}
+    agreement = {**AGREEMENT, "end": {**AGREEMENT["end"], "how": ["https://broker.example/grants/x"]}}
+    for by, name in who.items():
+        since = changes([left], by)
+        record, receipt, policy = dpv27560.record(agreement, since), kantara.receipt(agreement, since), odrl.agreement(agreement, since)
+        check_record(record)
+        check_kantara(receipt)
+        check_odrl(policy)
+        (process,) = record["dpv:hasProcess"]
+        assert process["dpv:hasPersonalData"] == ["pd:Purchase"]
+        last = record["dpv:hasConsentStatus"][-1]
+        assert (last["dct:description"], last["dpv:isIndicatedBy"]) == (since[-1]["state"], name)
+        assert last["dpv:hasDuration"]["rdf:value"] == "2027-03-01T00:00:00Z"
+        assert record["dpv:hasConsentStatus"][2]["dpv:hasDuration"]["rdf:value"] == AGREEMENT["validity"]["until"]
+        (purpose,) = receipt["services"][0]["purposes"]
+        assert purpose["piiCategory"] == ["what you bought"]
+        assert purpose["termination"].startswith(f"The {by} ended this on 2027-01-05. Each row is deleted within P30D")
+        (permission,) = policy["permission"]
+        assert "price" not in json.dumps(policy)
+        end = {"leftOperand": "dateTime", "operator": "lt", "rightOperand": {"@value": "2027-01-05T08:00:00Z", "@type": "xsd:dateTime"}}
+        assert [each for each in permission["constraint"] if each["operator"] == "lt"] == [end]
+        assert [each["uid"] for each in policy["obligation"]] == [each["uid"] for each in odrl.agreement({**agreement, "clauses": [left]})["obligation"]]
+    assert "price" in json.dumps(odrl.agreement(agreement))
+    assert odrl.agreement(agreement, changes([left])[:3])["permission"] == odrl.agreement({**agreement, "clauses": [left]})["permission"]
 
 
 def test_a_consent_receipt_holds_the_record() -> None:
@@ -287,9 +328,11 @@ def test_every_agreement_can_be_exported(world: Document) -> None:
         return
     agreement = agreeing.content_of(clauses, world["request"], world["terms"])
     before = json.dumps(agreement)
-    check_record(dpv27560.record(agreement, CHANGES))
-    check_kantara(kantara.receipt(agreement))
-    check_odrl(odrl.agreement(agreement))
+    since = changes(agreement["clauses"][:1], "broker")
+    check_record(dpv27560.record(agreement, since))
+    for told in ((), since):
+        check_kantara(kantara.receipt(agreement, told))
+        check_odrl(odrl.agreement(agreement, told))
     assert json.dumps(agreement) == before
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import import_key
+from joserfc.jwk import Key, OKPKey, import_key
 
 from proffer_vendor.documents import canonical, digest, load, unb64
 from proffer_vendor.errors import NotABroker, NotSigned
@@ -17,6 +17,10 @@ TYP = "consent-agreement+jws"
 CHANGE = "consent-change+jws"
 # Who signs, in this order, and with what; never `none`, a shared secret, or `EdDSA`, which names no curve (RFC 9864).
 PARTIES = {"first_party": ("Ed25519",), "second_party": ("Ed25519", "ES256")}
+# The y of the eight Ed25519 points of small order (RFC 8032 section 5.1): for a key that is one of them, some signatures hold over anything.
+_PRIME = 2**255 - 19
+_OF_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_SMALL = frozenset({0, 1, _PRIME - 1, _OF_ORDER_8, _PRIME - _OF_ORDER_8})
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def countersign(vendor: Vendor, tokens: Tokens) -> Agreement:
     if not signatures:
         raise NotSigned("The person has not signed the agreement.")
     _check(payload, signatures[0], content, "first_party")
-    if _thumbprint(content["second_party"]["jwk"]) != vendor.key.kid:
+    if _key(content["second_party"]["jwk"]).thumbprint() != vendor.key.kid:
         raise NotABroker("The agreement names another key than ours.")
     _compare(grant, content)
     if len(signatures) == 1:
@@ -130,22 +134,28 @@ def _check(payload: str, signature: Mapping[str, str], content: Mapping[str, Any
     unb64(signature["signature"])
     header = load(raw)
     jwk = content[party].get("jwk")
-    kid = _thumbprint(jwk)
+    key = _key(jwk)
+    kid = key.thumbprint()
     alg = header.get("alg") if isinstance(header, dict) else None
     if alg not in PARTIES[party] or raw != canonical({"alg": alg, "kid": kid, "typ": typ}):
         raise NotSigned(f"The signature of the {party.replace('_', ' ')} has another header than it should.")
     try:
-        jws.deserialize_compact(f"{signature['protected']}.{payload}.{signature['signature']}", import_key(dict(jwk)), algorithms=[alg])
+        jws.deserialize_compact(f"{signature['protected']}.{payload}.{signature['signature']}", key, algorithms=[alg])
     except (JoseError, ValueError, TypeError, UnicodeError) as error:
         raise NotSigned(f"The {party.replace('_', ' ')} did not sign these bytes.") from error
     return kid
 
 
-def _thumbprint(jwk: Any) -> str:
+def _key(jwk: Any) -> Key:
     try:
-        return import_key(dict(jwk)).thumbprint()
+        key = import_key(dict(jwk))
+        key.public_key  # noqa: B018 - a point that is not on its curve is noticed only here
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise NotSigned("A party's key cannot be used.") from error
+    # The highest bit is the sign of x; what is left may be written with a prime too many.
+    if isinstance(key, OKPKey) and int.from_bytes(key.public_key.public_bytes_raw(), "little") % 2**255 % _PRIME in _SMALL:
+        raise NotSigned("A party's key is a point of small order: anybody could sign in its name.")
+    return key
 
 
 def _compare(grant: Mapping[str, Any], content: Mapping[str, Any]) -> None:

@@ -4,15 +4,17 @@ import base64
 import datetime as dt
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import rfc8785
 from flask import Flask
 from joserfc.jwk import ECKey, OctKey, OKPKey
-from makers import Browser, Clock, Extension, Shop, purchase, purchases, signature_of
+from makers import SMALL_ORDER, Browser, Clock, Extension, Shop, purchase, purchases, signature_of, weak
 from sqlalchemy import select, update
 
 from broker.db import Prepared
@@ -21,6 +23,8 @@ from broker.grants.agreements import Background, NotSigned
 from broker.grants.models import agreements as rows
 from broker.ledger import queries as ledger
 from broker.oauth import actions as oauth
+from broker.terms import queries as terms
+from broker.terms.actions import set_terms
 from broker.vault.signing import Signer
 from broker.vendors.models import clients
 from policies.clauses import Clause
@@ -158,6 +162,18 @@ def test_a_vendor_may_sign_with_es256_and_the_person_not() -> None:
     assert refused.value.errors[0]["pointer"] == "/payload/first_party/jwk/crv"
 
 
+@pytest.mark.parametrize("public", SMALL_ORDER, ids=bytes.hex)
+def test_a_signature_that_anybody_can_make_is_none(public: bytes) -> None:
+    """R = the key's neutral point and S = 0 hold over anything under the point of order 1."""
+    key = weak(public)
+    kid = OKPKey.import_key(key).thumbprint()
+    constant = {"protected": agreements.b64(rfc8785.dumps(header_of(kid))), "signature": agreements.b64(b"\1" + b"\0" * 63)}
+    with pytest.raises(Malformed) as refused:
+        agreements.verify(rfc8785.dumps(agreed(key, lambda _text: constant)))
+    assert refused.value.errors[0]["pointer"] == "/payload/second_party/jwk"
+    assert "small order" in refused.value.errors[0]["detail"]
+
+
 def test_a_vendors_key_must_have_been_registered() -> None:
     document = rfc8785.dumps(VECTOR["document"])
     assert agreements.verify(document, registered={VENDOR.kid, "another"})
@@ -198,6 +214,56 @@ def test_giving_makes_an_agreement_with_the_persons_signature(stored: Browser, b
     assert grant.agreement == hashlib.sha256(signed.payload).digest()
     assert content["second_party"]["jwk"]["kty"] == "EC"
     assert set(content["second_party"]) == {"role", "id", "name", "jwk"}
+
+
+def many_rules(person: Browser, fields: tuple[str, ...]) -> None:
+    """Terms by which each thing asked becomes as many clauses as there are fields."""
+    broker = person.app.extensions["broker"]
+    with broker.reading() as tx:
+        document = terms.current(tx, person.ring).to_json()
+    first = document["allow"][0]
+    rules = [{**first, "id": f"r{number}", "fields": {"time": "day", name: "leaf" if name == "category" else "exact"}} for number, name in enumerate(fields)]
+    set_terms(broker, person.person_id, {**document, "allow": rules})
+
+
+FINE = {"time": "exact", "category": "leaf", "quantity": "exact", "confidence": "exact"}
+LONG = [f"{'a' * 45}{number}.example" for number in range(400)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked", "most"),
+    [
+        (("category", "quantity"), [purchases(fields=FINE, sites=[f"s{number}.example"]) for number in range(12)], 20),
+        (("category", "quantity", "confidence"), [purchases(fields=FINE, sites=LONG)], 1),
+    ],
+    ids=["24 parts", "a text over 50,000 characters"],
+)
+def test_nothing_is_signed_that_would_be_refused(stored: Browser, bookshop: Shop, fields: tuple[str, ...], asked: list[Document], most: int) -> None:
+    """What one agreement cannot hold is told on the page, where the person can leave parts out; then it is given and signed by both."""
+    many_rules(stored, fields)
+    path = stored.open(bookshop.ask(asked))
+    form = stored.form(path)
+    offered = form.pop("offered")
+    assert len(offered) > most
+    refused = stored.post("/oauth/authorize/decision", {**form, "give": offered, "answer": "give"}, page=path)
+    assert refused.status_code == 422
+    assert "That is more than one agreement can hold. Leave some parts out." in refused.text
+    assert len(re.findall(r'name="give" value="[^"]+" checked', refused.text)) == len(offered)
+    with stored.app.extensions["broker"].reading() as tx:
+        assert queries.every(tx, stored.ring) == []
+        assert ledger.page(tx, stored.ring, ledger.Wanted(act="give")).entries == []
+    given = stored.post("/oauth/authorize/decision", {**form, "give": offered[:most], "answer": "give"}, page=path)
+    assert given.status_code == 303
+    assert bookshop.redeem(parse_qs(urlsplit(given.location).query)["code"][0]).status_code == 200
+    assert bookshop.countersign().status_code == 204
+
+
+def test_a_payload_that_leaves_no_room_for_signatures_is_refused() -> None:
+    """Characters of four bytes are few in number and long in bytes."""
+    gives = [{"kind": "gift", "text": "\U0001f4da" * 200} for _ in range(200)]
+    with pytest.raises(Malformed) as refused:
+        agreements.read_payload(rfc8785.dumps({**GOOD, "gives": gives, "notice": {**GOOD["notice"], "text": "\U0001f4da" * 40_000}}))
+    assert refused.value.errors[0] == {"pointer": "/payload", "detail": f"Write at most {agreements.MOST_OF_PAYLOAD} bytes."}
 
 
 def test_it_lies_sealed(stored: Browser, bookshop: Shop) -> None:

@@ -91,6 +91,48 @@ def test_who_ended_it_is_said(reading: Browser, bookshop: Shop, clock: Clock, by
     assert [each["state"] for each in found] == ([state] if state else [])
 
 
+@pytest.mark.parametrize(("by", "named"), [("person", "person"), ("vendor", "vendor"), ("operator", "broker"), ("broker", "broker")])
+def test_the_files_tell_what_is_left_and_who_ended_it(reading: Browser, bookshop: Shop, by: str, named: str) -> None:
+    """All of them, and none names the vendor for what the broker did."""
+    broker, grant = reading.app.extensions["broker"], bookshop.tokens["grant_id"]
+    (clause,), version = clauses_of(reading, bookshop)
+
+    def files() -> dict[str, str]:
+        names = ("odrl.jsonld", "kantara.json", "consent-record.jsonld", "consent-receipt.jsonld", "agreement.html")
+        return {name: reading.get(f"/grants/{grant}/files/{name}").text for name in names}
+
+    before = files()
+    assert "price" in before["odrl.jsonld"]
+    assert "What is left" not in before["agreement.html"]
+    assert not any("ended this" in text for text in before.values())
+    actions.narrow(broker, reading.person_id, grant_of(reading, bookshop), [less(clause, price="hidden")], version=version)
+    if by == "vendor":
+        assert bookshop.call("DELETE").status_code == 204
+    else:
+        actions.revoke(broker, reading.person_id, grant_of(reading, bookshop), by={"role": by}, reason="restored" if by == "broker" else "")
+    after = files()
+    assert "price" not in after["odrl.jsonld"]
+    assert "What is left" in after["agreement.html"]
+    for name in ("kantara.json", "agreement.html"):
+        assert f"The {named} ended this on " in after[name]
+    parties = content_of(reading, bookshop)
+    who = {"person": parties["first_party"]["id"], "vendor": "https://books.example", "broker": "http://localhost:8440"}
+    record = json.loads(after["consent-record.jsonld"])
+    assert record["dpv:hasConsentStatus"][-1]["dpv:isIndicatedBy"] == who[named]
+    assert json.loads(after["consent-receipt.jsonld"])["dpv:hasRecordOfActivity"] == {name: value for name, value in record.items() if name != "@context"}
+
+
+def test_a_grant_that_nobody_signed_was_not_ended_by_its_vendor(reading: Browser, bookshop: Shop, clock: Clock) -> None:
+    bookshop.connect(reading, sign=False)
+    clock.advance(hours=25)
+    oauth.sweep(reading.app.extensions["broker"])
+    # The day has passed for the session too.
+    alice = Browser.of(reading.app, "alice")
+    record = json.loads(alice.get(f"/grants/{bookshop.tokens['grant_id']}/files/consent-record.jsonld").text)
+    last = record["dpv:hasConsentStatus"][-1]
+    assert (last["dct:description"], last["dpv:isIndicatedBy"]) == (statements.REVOKED, "http://localhost:8440")
+
+
 def test_a_statement_cannot_be_taken_out_or_moved_in_the_store(reading: Browser, bookshop: Shop) -> None:
     """P21 at rest: what is sealed opens at its own place only, and the chain shows what is missing."""
     broker, grant = reading.app.extensions["broker"], bookshop.tokens["grant_id"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from makers import SMALL_ORDER, weak
 from marshmallow import ValidationError
 
 from broker.config import Settings
@@ -68,6 +69,14 @@ def test_it_refuses(name: str) -> None:
     ClientMetadata().load(GOOD)
     with pytest.raises(ValidationError):
         ClientMetadata().load({**GOOD, **WRONG[name]})
+
+
+@pytest.mark.parametrize("public", SMALL_ORDER, ids=bytes.hex)
+def test_a_key_for_which_anybody_can_sign_is_refused(public: bytes) -> None:
+    """Also beside a good one."""
+    with pytest.raises(ValidationError) as refused:
+        ClientMetadata().load({**GOOD, "jwks": {"keys": [KEY.as_dict(private=False), weak(public)]}})
+    assert "small order" in str(refused.value)
 
 
 def test_the_name_is_made_harmless() -> None:
