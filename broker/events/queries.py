@@ -17,7 +17,7 @@ from broker.events.models import counts, events
 from broker.events.sites import site_of_host
 from broker.events.stored import Event, Opener
 from broker.vault.keys import Keyring
-from policies.slices import CarveOut, Judge, Slice
+from policies.slices import Judge, Slice
 from policies.vocabulary import SENSITIVE_CLASSES
 
 CANDIDATES: Final = 20_000
@@ -32,6 +32,9 @@ COLUMNS: Final = (events.c.kind, events.c.day, events.c.event_tag, events.c.body
 _RANGE: Final = select(*COLUMNS).where(
     events.c.person_id == bindparam("person"), events.c.kind == bindparam("of_kind"), events.c.day.between(bindparam("first"), bindparam("last"))
 )
+# Beyond these SQL is asked less, and the policy judges more: a statement has its bounds.
+VALUES: Final = 2000
+PAIRS: Final = 50
 FIRST_DAY: Final = dt.date(1995, 1, 1)
 LAST_DAY: Final = dt.date(9999, 12, 31)
 
@@ -57,16 +60,20 @@ def _compiled(within: Slice) -> dict[str, tuple[Callable[[bytes], Event], Judge]
     return {kind: (stored.decoder(kind, each.members, each.item_members), each.judge) for kind, each in within.compiled().of_kind.items()}
 
 
-def _carved(out: CarveOut, kind: str, ring: Keyring) -> ColumnElement[bool] | None:
-    """The condition that leaves out what a deny takes away whole; only for denies of kinds, sites and classes alone."""
-    if out.fields is not None or out.categories is not None or (out.kinds is not None and kind not in out.kinds):
-        return None
-    parts: list[ColumnElement[bool]] = []
-    if out.sites is not None:
-        parts.append(_sites(out.sites, kind, ring))
-    if out.classes is not None:
-        parts.append(events.c.class_tag.in_([ring.tag(kind, "events", "class")(each) for each in sorted(out.classes)]))
-    return not_(and_(True, *parts)) if parts else None
+def _carved(within: Slice, kind: str, ring: Keyring) -> list[ColumnElement[bool]]:
+    """What leaves out rows that a deny takes away whole, for denies of kinds, sites and classes alone; gathered, since there may be a thousand."""
+    outs = [each for each in within.except_ if each.fields is None and each.categories is None and (each.kinds is None or kind in each.kinds)]
+    sites: frozenset[str] = frozenset().union(*(each.sites for each in outs if each.sites is not None and each.classes is None))
+    classes: frozenset[str] = frozenset().union(*(each.classes for each in outs if each.classes is not None and each.sites is None))
+    both = [(each.sites, each.classes) for each in outs if each.sites is not None and each.classes is not None]
+    found = [not_(_sites(sites, kind, ring))] if 0 < len(sites) <= VALUES else []
+    if classes:
+        found.append(not_(_classes(classes, kind, ring)))
+    return found + [not_(and_(_sites(some, kind, ring), _classes(such, kind, ring))) for some, such in both[:PAIRS] if len(some) <= VALUES]
+
+
+def _classes(classes: Iterable[str], kind: str, ring: Keyring) -> ColumnElement[bool]:
+    return events.c.class_tag.in_([ring.tag(kind, "events", "class")(each) for each in sorted(classes)])
 
 
 def _sites(sites: Iterable[str], kind: str, ring: Keyring) -> ColumnElement[bool]:
@@ -79,7 +86,7 @@ def _sites(sites: Iterable[str], kind: str, ring: Keyring) -> ColumnElement[bool
 def conditions(within: Slice, kind: str, ring: Keyring) -> list[ColumnElement[bool]]:
     """Necessary conditions only: SQL may keep a row the policy refuses, never drop one it would keep (policies.md section 8)."""
     found: list[ColumnElement[bool]] = []
-    if "*" not in within.sites:
+    if "*" not in within.sites and len(within.sites) <= VALUES:
         found.append(_sites(within.sites, kind, ring))
     site_class = ring.tag(kind, "events", "class")
     if "*" not in within.classes:
@@ -92,8 +99,7 @@ def conditions(within: Slice, kind: str, ring: Keyring) -> list[ColumnElement[bo
         top = ring.tag(kind, "events", "category")
         tags = [top(each) for each in sorted({path.split("/")[0] for path in within.categories})]
         found.append(or_(events.c.category_tag.is_(None), events.c.category_tag.in_(tags)))
-    found.extend(each for out in within.except_ if (each := _carved(out, kind, ring)) is not None)
-    return found
+    return found + _carved(within, kind, ring)
 
 
 def _statement(within: Slice, kind: str, ring: Keyring, *, newest: bool) -> Prepared:

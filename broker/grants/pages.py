@@ -20,6 +20,7 @@ from broker.words import many
 pages: Final = Blueprint("grants", __name__)
 PAGE: Final = 50
 ENTRIES: Final = 20
+MOST_DIGITS: Final = 10
 STATES: Final = {"live": ("active",), "paused": ("paused",), "ended": ("revoked", "expired")}
 _UNUSED: Final = Use(None, 0, 0)
 
@@ -151,9 +152,10 @@ def narrow(grant_id: str) -> Any:
     """Make a grant smaller, at once; giving more again needs a new grant."""
     raw, grant = _changed(grant_id)
     version = request.form.get("version", "")
+    is_number = version.isascii() and version.isdecimal() and len(version) < MOST_DIGITS
     try:
         kept = schemas.left(grant.clauses, request.form)
-        actions.narrow(current.broker(), person().person_id, raw, kept, version=int(version) if version.isdecimal() else 0)
+        actions.narrow(current.broker(), person().person_id, raw, kept, version=int(version) if is_number else 0)
     except errors.Unprocessable as refused:
         return _narrow_page(grant, {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors} or {"": refused.detail})
     flash(f"Narrowed. From now on {grant.name} can {'add' if grant.collects else 'see'} only what this page says.", "good")

@@ -101,7 +101,7 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
         raise TermsChanged
     made = Consent(opened, pushed, client, terms, version, proposal, told, earlier, digest, choices.read(proposal, clauses, form))
     _refuse_hollow(made, now)
-    if form is not None and form.get("until"):
+    if form is not None and form.get("until", "").strip():
         _refuse_late(made, dt.date.fromisoformat(form["until"].strip()), now)
     _explain(made, now)
     return made

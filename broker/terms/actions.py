@@ -16,7 +16,7 @@ from broker.terms import queries
 from broker.terms.models import versions
 from broker.vault.envelope import OpenKey, Place
 from broker.vault.keys import Keyring
-from policies.documents import Malformed
+from policies.documents import MOST_ENTRIES, Malformed
 from policies.terms import Terms
 
 LONGEST_NAME: Final = 50
@@ -80,8 +80,21 @@ def block(broker: Broker, person_id: bytes, vendor_id: str) -> NewTerms | None:
     if vendor_id in terms.blocked:
         return None
     document = terms.to_json()
-    document["deny"] = [*document["deny"], {"id": free_id(terms, f"block-{vendor_id.partition('://')[2]}"), "vendors": [vendor_id]}]
+    if len(document["deny"]) < MOST_ENTRIES:
+        document["deny"] = [*document["deny"], {"id": free_id(terms, f"block-{vendor_id.partition('://')[2]}"), "vendors": [vendor_id]}]
+    else:
+        _join_block(document, terms, vendor_id)
     return prepare(broker, person_id, document, based_on=number, about={"change": "block", "vendor": vendor_id})
+
+
+def _join_block(document: dict[str, Any], terms: Terms, vendor_id: str) -> None:
+    """With no room for another rule a vendor joins a block that is there: nobody is kept from blocking."""
+    blocks = {deny.id for deny in terms.deny if deny.is_whole and deny.vendors is not None and deny.vendors <= set(terms.blocked)}
+    for deny in document["deny"]:
+        if deny["id"] in blocks:
+            deny["vendors"] = sorted([*deny["vendors"], vendor_id])
+            return
+    raise Unprocessable("Your terms hold as many rules as they can, and none is a block. Remove one first, then block.")
 
 
 def free_id(terms: Terms, wanted: str) -> str:

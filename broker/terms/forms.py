@@ -178,9 +178,12 @@ def allow(form: Form, rule_id: str, old: Mapping[str, Any]) -> tuple[dict[str, A
     return rule, mistakes
 
 
+MOST_DAYS: Final = 36_500
+
+
 def _days(form: Form, name: str, mistakes: Mistakes) -> str:
     text = form.get(name, "").strip() or DEFAULTS[name]
-    if _DIGITS.fullmatch(text):
+    if _DIGITS.fullmatch(text) and int(text) <= MOST_DAYS:
         return f"P{text}D"
     # Hours, as a file may give them, are kept as they were.
     if not re.fullmatch(r"PT[0-9]{1,6}H", text):

@@ -15,7 +15,8 @@ from broker.grants import queries as grants
 from broker.grants.models import changes
 from broker.grants.models import grants as rows
 from broker.ledger import queries as ledger
-from broker.terms.actions import set_terms
+from broker.terms import queries as term_queries
+from broker.terms.actions import block, set_terms
 from policies import explain
 from policies.terms import DEFAULT_TERMS
 
@@ -103,6 +104,32 @@ def test_a_vendors_words_cannot_leave_their_quotation_marks(alice: Browser, book
 def test_dates_at_the_edge_of_time_are_refused(bookshop: Shop, want: dict[str, Any]) -> None:
     pushed = bookshop.push([purchases(**want)])
     assert (pushed.status_code, pushed.json["error"]) == (400, "invalid_authorization_details")
+
+
+def test_hundreds_of_denies_hold_and_stop_no_read(reading: Browser, bookshop: Shop) -> None:
+    broker, terms = reading.app.extensions["broker"], DEFAULT_TERMS.to_json()
+    denies = [{"id": f"d{number}", "sites": [f"s{number}.example"]} for number in range(999)]
+    set_terms(broker, reading.person_id, {**terms, "deny": [*denies, {"id": "last", "sites": ["shop.example"]}]})
+    assert bookshop.read().json["items"] == []
+    set_terms(broker, reading.person_id, {**terms, "deny": [*denies, {"id": "block-x", "vendors": ["https://x.example"]}]})
+    assert len(bookshop.read().json["items"]) == 1
+    vendor = "https://books.example"
+    broker.write(block(broker, reading.person_id, vendor).insert)
+    assert bookshop.read().status_code == 403
+    with broker.reading() as tx:
+        assert vendor in term_queries.current(tx, reading.ring).blocked
+
+
+def test_odd_numbers_in_forms_are_mistakes_and_no_failure(reading: Browser, bookshop: Shop) -> None:
+    grant = bookshop.tokens["grant_id"]
+    for version in ("9" * 20, "9" * 5000, "x", "-1"):
+        assert reading.post(f"/grants/{grant}/narrow", {"version": version}, page=f"/grants/{grant}/narrow").status_code < 500
+    path = reading.open(bookshop.ask())
+    form = reading.form(path)
+    data = {**form, "give": form.pop("offered"), "answer": "give", "until": " "}
+    assert reading.client.post("/oauth/authorize/decision", data=data, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 303
+    rule = {"label": "x", "vendors": "*", "kinds": "purchase", "purposes": "dpv:CustomerCare", "field.time": "day", "max_age": "99999"}
+    assert reading.post("/terms/preview", {"what": "allow", **rule}, page="/terms/allow").status_code == 422
 
 
 def test_a_vendor_on_a_host_of_a_known_shop_is_known(alice: Browser, app: Flask, clock: Clock) -> None:
