@@ -4,7 +4,7 @@ The form is never trusted: whatever it says, a chosen clause must satisfy `chose
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from werkzeug.datastructures import MultiDict
 from broker.errors import BadRequest, Unprocessable
 from broker.events.actions import HIDEABLE
 from broker.events.queries import Preview
+from broker.terms.schemas import is_site
 from broker.words import joined
 from policies import explain
 from policies.clauses import Clause
@@ -110,6 +111,24 @@ def read(proposal: Proposal, clauses: tuple[Clause, ...], form: MultiDict[str, s
     return [_choice(number, proposal, clause, clause.id in ticked, form) for number, clause in enumerate(clauses, 1)]
 
 
+def without(form: MultiDict[str, str], mistaken: Collection[str]) -> MultiDict[str, str]:
+    """The form less its mistaken fields; a name stands for all that begin with it and a dot, as `1.field` for `1.field.price`."""
+    return MultiDict([each for each in form.items(multi=True) if not any(f"{each[0]}.".startswith(f"{wrong}.") for wrong in mistaken)])
+
+
+def as_written(choice: Choice, form: MultiDict[str, str]) -> None:
+    """Put into a choice's controls what the form said, mistakes too, so that nobody has to fill it in again."""
+    number, chosen = choice.number, choice.controls
+    choice.ticked = choice.id in form.getlist("give")
+    choice.left_out, choice.sites = _left_out(number, form), form.get(name(number, "sites"), "")
+    chosen["depth"] = form.get(name(number, "max_age"), "")
+    chosen["fields"] = [(each, noun, levels, form.get(name(number, f"field.{each}"), level)) for each, noun, levels, level in chosen["fields"]]
+
+
+def _left_out(number: int, form: MultiDict[str, str]) -> frozenset[str]:
+    return frozenset(each for control in WITHOUT for each in form.getlist(name(number, control)))
+
+
 def _choice(number: int, proposal: Proposal, clause: Clause, ticked: bool, form: MultiDict[str, str] | None) -> Choice:  # noqa: FBT001
     item = proposal.item_of(clause.id) if proposal.items else None
     chosen = _start(clause, item) if form is None else _chosen(number, clause, form)
@@ -119,7 +138,7 @@ def _choice(number: int, proposal: Proposal, clause: Clause, ticked: bool, form:
     return Choice(
         number=number, proposed=clause, chosen=chosen, ticked=ticked, item=item, narrowed=narrowed, sentences=[],
         below_minimum=item is not None and not item.is_reached_by(chosen),
-        left_out=frozenset([each for control in WITHOUT for each in form.getlist(name(number, control))] if form else ()),
+        left_out=_left_out(number, form) if form else frozenset(),
         sites=form.get(name(number, "sites"), "") if form else "",
         controls=controls(number, clause, chosen),
     )  # fmt: skip
@@ -164,6 +183,16 @@ def _chosen(number: int, clause: Clause, form: MultiDict[str, str]) -> Clause:
         raise BadRequest("This form could not be read. Nothing was given; open the request again.") from None
 
 
+def _sites(number: int, form: MultiDict[str, str]) -> list[str]:
+    """The sites that the person typed, such as can be met at all: the same check as that of the terms."""
+    sites = form.get(name(number, "sites"), "").replace(",", " ").lower().split()
+    wrong = next((site for site in sites if site in ("*", "self") or not is_site(site)), None)
+    if wrong is not None:
+        sentence = f"“{wrong}” is no site. Write domains such as shop.example, separated by commas; for one host alone write =www.shop.example."
+        raise Unprocessable(errors=[{"pointer": f"/{name(number, 'sites')}", "detail": sentence}])
+    return sorted(set(sites))
+
+
 def _narrow_sets(document: dict[str, Any], number: int, clause: Clause, form: MultiDict[str, str]) -> None:
     without = set(form.getlist(name(number, "without")))
     document["kinds"] = [kind for kind in document["kinds"] if kind not in without]
@@ -176,9 +205,9 @@ def _narrow_sets(document: dict[str, Any], number: int, clause: Clause, form: Mu
         document["classes"] = [each for each in everything if each not in classes] + form.getlist(name(number, "sensitive"))
     if clause.slice.sensitive:
         document["sensitive"] = form.getlist(name(number, "sensitive"))
-    sites = [each for each in form.get(name(number, "sites"), "").replace(",", " ").lower().split() if each]
+    sites = _sites(number, form)
     if sites:
-        document["sites"] = sorted(set(sites))
+        document["sites"] = sites
 
 
 def _narrow_answers(document: dict[str, Any], number: int, clause: Clause, form: MultiDict[str, str]) -> None:

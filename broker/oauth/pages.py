@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from broker import current, errors, headers
 from broker import rows as shown_rows
 from broker.grants import actions as grant_actions
-from broker.oauth import actions, consent, queries
+from broker.oauth import actions, choices, consent, queries
 from broker.oauth.consent import Consent
 from broker.opening import Broker
 from broker.session import Person, person, signed_in
@@ -132,6 +132,24 @@ def _mistakes(refused: errors.Unprocessable) -> dict[str, str]:
     return {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}
 
 
+def _mistaken(who: Person, form: MultiDict[str, str], refused: errors.Unprocessable, *, block: str = "") -> Any:
+    """The page as it was filled in, with every mistake at its place: what is right stays chosen, what is wrong stays written."""
+    mistakes = _mistakes(refused)
+    while True:
+        try:
+            made = _load(who, form.get("request", ""), choices.without(form, mistakes))
+            break
+        except errors.Unprocessable as again:
+            more = _mistakes(again)
+            if more.keys() <= mistakes.keys():
+                made = _load(who, form.get("request", ""), None)
+                break
+            mistakes |= more
+    for choice in made.choices:
+        choices.as_written(choice, form)
+    return _page(made, mistakes, status=422, block=block)
+
+
 @pages.post("/oauth/authorize/preview")
 @signed_in
 def preview() -> Any:
@@ -143,7 +161,7 @@ def preview() -> Any:
     except errors.TermsChanged:
         return _page(_load(who, form.get("request", ""), None), status=409, changed=True, block=part)
     except errors.Unprocessable as refused:
-        return _page(_load(who, form.get("request", ""), None), _mistakes(refused), status=422, block=part)
+        return _mistaken(who, form, refused, block=part)
 
 
 @pages.post("/oauth/authorize/decision")
@@ -163,7 +181,7 @@ def decide() -> Any:
     except errors.TermsChanged:
         return _page(_load(who, form.get("request", ""), None), status=409, changed=True)
     except errors.Unprocessable as refused:
-        return _page(_load(who, form.get("request", ""), None), _mistakes(refused), status=422)
+        return _mistaken(who, form, refused)
     if answer == "give" and made.given:
         return _give(broker, who, made, now)
     block = terms.block(broker, who.person_id, made.client.vendor_id) if answer == "block" and not made.own else None

@@ -33,14 +33,15 @@ def _without_effect(document: dict[str, Any]) -> Iterator[dict[str, str]]:
         for number, rule in enumerate(document[part]):
             at = f"/{part}/{number}"
             for place, site in enumerate(rule.get("sites", ())):
-                if not _is_site(site):
+                if not is_site(site):
                     yield {"pointer": below(f"{at}/sites", place), "detail": _SITE}
             for place, name in enumerate(rule.get("vendors", ())):
                 if ":" in name and not name.startswith(("class:", "member:")) and not _VENDOR.fullmatch(name):
                     yield {"pointer": below(f"{at}/vendors", place), "detail": _ADDRESS}
 
 
-def _is_site(site: str) -> bool:
+def is_site(site: str) -> bool:
+    """Whether an event can be of this site: a registrable domain, a host after `=`, or one of the words for many."""
     if site in ("*", "self"):
         return True
     found = site_of_host(site.removeprefix("="))

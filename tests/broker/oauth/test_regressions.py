@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase, purchases
+from pageforms import form_of
 
 from broker import errors
 from broker.events import queries as event_queries
@@ -194,3 +195,61 @@ def test_a_busy_broker_keeps_nobody_from_ending(alice: Browser, bookshop: Shop, 
     monkeypatch.setattr(actions, "seen", busy)
     answer = alice.client.post(f"/grants/{grant_id}/revoke", data={"csrf_token": token}, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"})
     assert answer.status_code == 303
+
+
+def test_a_mistake_keeps_all_that_was_chosen(alice: Browser, bookshop: Shop) -> None:
+    """The page of a 422, sent again with nothing but the mistakes mended, gives exactly the narrowed grant."""
+    path = alice.open(bookshop.ask([purchases(), {**purchases(), "datatypes": ["purchase", "search"]}]))
+    action, headers = "/oauth/authorize/decision", {"Sec-Fetch-Site": "same-origin"}
+    wrong = {
+        **form_of(alice.get(path).text, action), "give": alice.form(path)["offered"][:1], "answer": "give", "1.sites": "shop, books.example", "1.field.price": "band", "1.max_age": "P30D",
+        "1.reads": "4", "until": "2020-01-01", "2.field.time": "hidden",
+    }  # fmt: skip
+    for where in (action, "/oauth/authorize/preview"):
+        refused = alice.client.post(where, data=wrong, base_url=ORIGIN, headers=headers)
+        assert refused.status_code == 422
+        assert "“shop” is no site" in refused.text
+        assert "Choose a later one" in refused.text
+        again = form_of(refused.text, action)
+        assert {name: again[name] for name in again.keys() & wrong.keys()} == {
+            name: [each] if isinstance(each, str) else each for name, each in wrong.items() if name in again
+        }
+        assert wrong.keys() - again.keys() == {"answer"}
+    mended = {**again, "answer": "give", "1.sites": "=www.shop.example, books.example", "until": ""}
+    assert "code=" in alice.client.post(action, data=mended, base_url=ORIGIN, headers=headers).location
+    with alice.app.extensions["broker"].reading() as tx:
+        (clause,) = grants.every(tx, alice.ring)[0].clauses
+    given = clause.to_json()
+    assert given["sites"] == ["=www.shop.example", "books.example"]
+    assert (given["fields"]["price"], given["window"]["max_age"], given["rate"]["reads"]) == ("band", "P30D", "4/P1D")
+
+
+def test_hiding_all_is_shown_as_it_was_chosen(alice: Browser, bookshop: Shop) -> None:
+    path = alice.open(bookshop.ask())
+    action = "/oauth/authorize/decision"
+    form = form_of(alice.get(path).text, action)
+    hidden = {name: "hidden" for name in form if name.startswith("1.field.")}
+    refused = alice.client.post(action, data={**form, "answer": "give", "give": alice.form(path)["offered"], **hidden}, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"})
+    assert refused.status_code == 422
+    again = form_of(refused.text, action)
+    assert {name: again[name] for name in hidden} == {name: ["hidden"] for name in hidden}
+    assert again["give"] == alice.form(path)["offered"]
+
+
+@pytest.mark.parametrize("sites", ["www shop", "www.shop.example", "*", "self", "localhost"])
+def test_sites_that_nothing_can_match_are_mistakes_here_too(alice: Browser, bookshop: Shop, sites: str) -> None:
+    path = alice.open(bookshop.ask())
+    form = {**form_of(alice.get(path).text, "/oauth/authorize/decision"), "give": alice.form(path)["offered"], "answer": "give", "1.sites": sites}
+    send = {"base_url": ORIGIN, "headers": {"Sec-Fetch-Site": "same-origin"}}
+    refused = alice.client.post("/oauth/authorize/decision", data=form, **send)
+    assert (refused.status_code, "is no site" in refused.text) == (422, True)
+    assert alice.client.post("/oauth/authorize/decision", data={**form, "1.sites": "shop.example"}, **send).status_code == 303
+
+
+def test_giving_nothing_is_said_to_be_a_refusal(alice: Browser, bookshop: Shop) -> None:
+    path = alice.open(bookshop.ask())
+    sentence = "Nothing is ticked. Pressing Give now is the same as Refuse: they are told no and must ask again."
+    assert sentence in alice.get(path).text
+    form = {**form_of(alice.get(path).text, "/oauth/authorize/decision"), "give": alice.form(path)["offered"]}
+    ticked = alice.client.post("/oauth/authorize/preview", data=form, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"})
+    assert (ticked.status_code, sentence in ticked.text) == (200, False)
