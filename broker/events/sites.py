@@ -85,3 +85,11 @@ def _class_of_registrable(domain: str) -> str:
     labels = domain.split(".")
     tails = (".".join(labels[start:]) for start in range(len(labels)))
     return next((_SUFFIXES[tail] for tail in tails if tail in _SUFFIXES), OTHER)
+
+
+def is_site(site: str) -> bool:
+    """Whether an event can be of this site: a registrable domain, a host after `=`, or one of the words for many."""
+    if site in ("*", "self"):
+        return True
+    found = site_of_host(site.removeprefix("="))
+    return found is not None and (site.startswith("=") or found.domain == site)

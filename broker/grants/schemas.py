@@ -67,9 +67,10 @@ def _lessen(document: dict[str, Any], clause: Clause, form: MultiDict[str, str])
 
 
 def _until(text: str) -> str | None:
+    """The end of the day that the person typed, as on the consent page: the day they name still counts."""
     if not text:
         return None
     try:
-        return f"{dt.date.fromisoformat(text).isoformat()}T00:00:00Z"
+        return f"{dt.date.fromisoformat(text).isoformat()}T23:59:59Z"
     except ValueError:
         raise Unprocessable(errors=[{"pointer": "/until", "detail": "Write the end as a day, such as 2027-03-31."}]) from None

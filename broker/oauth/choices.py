@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 from broker.errors import BadRequest, Unprocessable
 from broker.events.actions import HIDEABLE
 from broker.events.queries import Preview
-from broker.terms.schemas import is_site
+from broker.events.sites import is_site
 from broker.words import joined
 from policies import explain
 from policies.clauses import Clause

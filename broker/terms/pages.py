@@ -49,13 +49,14 @@ def index() -> Any:
         terms = queries.at(tx, who.ring, number)
         last = sentences.changes(queries.at(tx, who.ring, number - 1), terms) if number else []
         made_at = queries.made_at(tx, who.person_id, number)
+        undoes = queries.last_change(tx, who.ring, number)
         given = grants.every(tx, who.ring)
         asking = [vendors.client(tx, each.client_id) for each in oauth.waiting(tx, who.person_id, broker.now())]
     met = {grant.vendor_id: grant.domain for grant in given if grant.vendor_id} | {each.vendor_id: each.domain for each in asking if each and each.vendor_id}
     running = [grant.vendor_id for grant in given if grant.state(broker.now()) in grants.LIVE]
     blocked = [(vendor, vendor.partition("://")[2], running.count(vendor)) for vendor in terms.blocked]
     return render_template(
-        "terms/index.html", terms=terms, number=number, made_at=made_at, last=last, words=explain_terms, now=broker.now(), blocked=blocked,
+        "terms/index.html", terms=terms, number=number, made_at=made_at, last=last, undoes=undoes, words=explain_terms, now=broker.now(), blocked=blocked,
         met=sorted((domain, vendor) for vendor, domain in met.items() if vendor not in terms.blocked), is_default=changes.is_same(terms, DEFAULT_TERMS),
         denies=[deny for deny in terms.deny if not (deny.is_whole and deny.vendors is not None and deny.vendors <= set(terms.blocked))],
     )  # fmt: skip
@@ -190,14 +191,16 @@ def save() -> Any:
 @pages.post("/terms/undo")
 @signed_in
 def undo() -> Any:
-    """Put the version before the one in force in force again, as a new one."""
+    """Put the version before the last change that still stands in force again, as a new one; pressed again, it goes one change further back."""
     broker, who = current.broker(), person()
     number, _ = _in_force()
-    if number == 0 or request.form.get("based_on", "") != str(number):
+    with broker.reading() as tx:
+        undone = queries.last_change(tx, who.ring, number)
+    if undone == 0 or request.form.get("based_on", "") != str(number):
         raise errors.Conflict("Your terms were changed meanwhile, so nothing was undone. Look at them again.")
     with broker.reading() as tx:
-        earlier = queries.at(tx, who.ring, number - 1)
-    about = {"change": "restore", "restored": number - 1}
+        earlier = queries.at(tx, who.ring, undone - 1)
+    about = {"change": "restore", "restored": undone - 1}
     actions.set_terms(broker, who.person_id, earlier.to_json(), based_on=number, about=about)
     flash("Undone. Your terms are what they were before.", "good")
     return redirect(url_for("terms.index"), 303)

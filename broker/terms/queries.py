@@ -43,6 +43,24 @@ def at(tx: Connection, ring: Keyring, number: int) -> Terms:
     return ring.remember(("terms", number), opened)
 
 
+LOOK_BACK: Final = 50
+
+
+def last_change(tx: Connection, ring: Keyring, number: int) -> int:
+    """The number of the version that an undo would undo; 0 for none.
+
+    A version that says the same as an earlier one has put that one back, so what lay between is undone already.
+    """
+    found = number
+    while found:
+        document = {**at(tx, ring, found).to_json(), "version": 0}
+        same = next((each for each in range(max(0, found - LOOK_BACK), found) if {**at(tx, ring, each).to_json(), "version": 0} == document), found)
+        if same == found:
+            return found
+        found = same
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """One version in the list: its number, when it came into force (None: the defaults), and the terms."""

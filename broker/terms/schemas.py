@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from broker.errors import Unprocessable
-from broker.events.sites import site_of_host
+from broker.events.sites import is_site
 from policies.documents import Malformed, below
 from policies.terms import Terms
 
@@ -38,11 +38,3 @@ def _without_effect(document: dict[str, Any]) -> Iterator[dict[str, str]]:
             for place, name in enumerate(rule.get("vendors", ())):
                 if ":" in name and not name.startswith(("class:", "member:")) and not _VENDOR.fullmatch(name):
                     yield {"pointer": below(f"{at}/vendors", place), "detail": _ADDRESS}
-
-
-def is_site(site: str) -> bool:
-    """Whether an event can be of this site: a registrable domain, a host after `=`, or one of the words for many."""
-    if site in ("*", "self"):
-        return True
-    found = site_of_host(site.removeprefix("="))
-    return found is not None and (site.startswith("=") or found.domain == site)

@@ -303,7 +303,7 @@ def test_an_earlier_end_and_fewer_kinds(reading: Browser, clock: Clock) -> None:
         found = queries.one(tx, reading.ring, queries.to_bytes(grant))
         assert queries.changes_of(tx, reading.ring, found.grant_id) == []
     assert not {"page_visit", "search"} & found.clauses[0].slice.kinds
-    assert found.expires_at == dt.datetime.fromisoformat(f"{until}T00:00:00+00:00")
+    assert found.expires_at == dt.datetime.fromisoformat(f"{until}T23:59:59+00:00")
     clock.advance(days=11)
     assert extension.upload().status_code == 401
 

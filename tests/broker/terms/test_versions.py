@@ -54,11 +54,10 @@ def test_undo_is_one_press_and_a_version_of_its_own(desk: Any) -> None:
     assert desk.send("/terms/undo", undo).status_code == 303
     assert desk.version == 2
     assert {**desk.terms.to_json(), "version": 1} == DEFAULT_TERMS.to_json()
-    # Once more undoes the undoing; the first press sent again does nothing.
+    # The first press sent again does nothing, and nothing is left to undo.
     assert desk.send("/terms/undo", undo).status_code == 409
-    desk.send("/terms/undo", form_of(desk.person.get("/terms").text, "/terms/undo"))
-    assert "searches" in desk.terms.rules
-    assert desk.version == 3
+    assert "Undo version" not in desk.person.get("/terms").text
+    assert desk.version == 2
 
 
 def test_there_is_nothing_to_undo_at_first(desk: Any) -> None:
@@ -94,3 +93,15 @@ def test_two_at_once_cannot_both_be_next(desk: Any) -> None:
     with pytest.raises(errors.Conflict):
         broker.write(second.insert)
     assert desk.version == 1
+
+
+def test_undo_pressed_again_goes_further_back_and_says_what_it_undoes(desk: Any) -> None:
+    for kind in ("search", "page_visit"):
+        desk.save("/terms/deny", {"kinds": [kind], "name": kind})
+    for undone, left in ((2, ["search"]), (1, [])):
+        page = desk.person.get("/terms").text
+        assert f"Undo version {undone}" in told(page)
+        assert desk.send("/terms/undo", form_of(page, "/terms/undo")).status_code == 303
+        assert [deny.id for deny in desk.terms.deny if deny.id in {"search", "page_visit"}] == left
+    assert "Undo version" not in told(desk.person.get("/terms").text)
+    assert desk.send("/terms/undo", {**form_of(page, "/terms/undo"), "based_on": str(desk.version)}).status_code == 409
