@@ -29,6 +29,7 @@ class NewTerms:
     ring: Keyring
     number: int
     made_at: dt.datetime
+    restored: int | None
     body: bytes
     entry: ledger.Entry
     entry_key: OpenKey
@@ -38,7 +39,7 @@ class NewTerms:
         next_one = update(people).where(people.c.person_id == self.ring.person_id, people.c.terms_version == self.number - 1).values(terms_version=self.number)
         if not tx.execute(next_one).rowcount:
             raise Conflict("Your terms were changed meanwhile, in another window or from a file. Nothing was saved; look at it again.")
-        tx.execute(insert(versions).values(person_id=self.ring.person_id, version=self.number, made_at=self.made_at, body=self.body))
+        tx.execute(insert(versions).values(person_id=self.ring.person_id, version=self.number, made_at=self.made_at, restored=self.restored, body=self.body))
         ledger.append(tx, self.ring, self.entry_key, self.entry)
         return self.number
 
@@ -62,7 +63,7 @@ def prepare(
     key = ring.key_for("terms", f"{now:%Y-%m}")
     sealed = key.seal(Place(person_id, "terms_versions").at(number), rfc8785.dumps(terms.to_json()))
     entry = ledger.Entry("terms", now, by=by, about={"version": number, **(about or {})})
-    return NewTerms(ring, number, now, sealed, entry, ledger.entry_key(ring, now))
+    return NewTerms(ring, number, now, (about or {}).get("restored"), sealed, entry, ledger.entry_key(ring, now))
 
 
 def set_terms(

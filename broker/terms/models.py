@@ -10,6 +10,8 @@ versions = Table(
     Column("person_id", LargeBinary(16), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("made_at", Moment, nullable=False),
+    # The version that this one put back, where it is an undo or a restoration.
+    Column("restored", Integer),
     Column("body", LargeBinary, nullable=False),
     **CLUSTERED,
 )

@@ -49,7 +49,7 @@ def index() -> Any:
         terms = queries.at(tx, who.ring, number)
         last = sentences.changes(queries.at(tx, who.ring, number - 1), terms) if number else []
         made_at = queries.made_at(tx, who.person_id, number)
-        undoes = queries.last_change(tx, who.ring, number)
+        undoes = queries.last_change(tx, who.person_id, number)
         given = grants.every(tx, who.ring)
         asking = [vendors.client(tx, each.client_id) for each in oauth.waiting(tx, who.person_id, broker.now())]
     met = {grant.vendor_id: grant.domain for grant in given if grant.vendor_id} | {each.vendor_id: each.domain for each in asking if each and each.vendor_id}
@@ -195,7 +195,7 @@ def undo() -> Any:
     broker, who = current.broker(), person()
     number, _ = _in_force()
     with broker.reading() as tx:
-        undone = queries.last_change(tx, who.ring, number)
+        undone = queries.last_change(tx, who.person_id, number)
     if undone == 0 or request.form.get("based_on", "") != str(number):
         raise errors.Conflict("Your terms were changed meanwhile, so nothing was undone. Look at them again.")
     with broker.reading() as tx:

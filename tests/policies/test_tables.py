@@ -10,7 +10,7 @@ from policies.purposes import PURPOSES, meet_purposes
 from policies.roster import ROSTER, at_most, meet_bases
 from policies.slices import Slice
 from policies.terms import DEFAULT_TERMS, Terms
-from policies.times import read_duration, write_duration
+from policies.times import read_duration, read_instant, write_duration
 from policies.vocabulary import CATEGORIES, FIELDS, GROUPS, KINDS, LEVELS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES, SITE_CLASSES
 from tests.policies import oracle
 
@@ -351,3 +351,11 @@ def test_rule_ids_are_used_once() -> None:
     with pytest.raises(Malformed) as found:
         Terms.parse({**form, "deny": [{"id": "recommendations"}]})
     assert found.value.errors[0]["pointer"] == "/deny/0/id"
+
+
+@pytest.mark.parametrize("year", ["0001", "1969", "2201", "9999"])
+def test_an_instant_lies_where_time_can_be_reckoned(year: str) -> None:
+    """Near the edges of the calendar a window or a validity could not be added to."""
+    with pytest.raises(Malformed, match="between the years"):
+        read_instant(f"{year}-12-31T23:59:59Z", "/at")
+    assert read_instant("2200-12-31T23:59:59Z", "").year == 2200

@@ -105,3 +105,13 @@ def test_undo_pressed_again_goes_further_back_and_says_what_it_undoes(desk: Any)
         assert [deny.id for deny in desk.terms.deny if deny.id in {"search", "page_visit"}] == left
     assert "Undo version" not in told(desk.person.get("/terms").text)
     assert desk.send("/terms/undo", {**form_of(page, "/terms/undo"), "based_on": str(desk.version)}).status_code == 409
+
+
+def test_a_removal_by_hand_can_be_undone_too(desk: Any) -> None:
+    """Terms that happen to equal earlier ones are a change like any other."""
+    desk.save("/terms/deny", {"kinds": ["search"], "name": "searches"})
+    set_terms(desk.person.app.extensions["broker"], desk.person.person_id, DEFAULT_TERMS.to_json())
+    page = desk.person.get("/terms").text
+    assert "Undo version 2" in told(page)
+    assert desk.send("/terms/undo", form_of(page, "/terms/undo")).status_code == 303
+    assert "searches" in desk.terms.rules

@@ -5,7 +5,7 @@ from alembic import op
 
 import broker.db
 
-revision = "56ce63c1d1bd"
+revision = "e224d5f1a452"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -223,6 +223,7 @@ def upgrade() -> None:
         sa.Column("person_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("made_at", broker.db.Moment(), nullable=False),
+        sa.Column("restored", sa.Integer(), nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("person_id", "version"),
         sqlite_with_rowid=False,

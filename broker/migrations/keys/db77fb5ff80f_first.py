@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "b1e90e9bfe89"
+revision = "db77fb5ff80f"
 down_revision = None
 branch_labels = None
 depends_on = None

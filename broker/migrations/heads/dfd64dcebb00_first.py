@@ -5,7 +5,7 @@ from alembic import op
 
 import broker.db
 
-revision = "bf70f9b666b7"
+revision = "dfd64dcebb00"
 down_revision = None
 branch_labels = None
 depends_on = None
