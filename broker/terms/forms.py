@@ -1,7 +1,7 @@
 """The forms of a rule: what stands in their fields, and the rule that filled-in fields make."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -98,8 +98,12 @@ def _as_days(written: str) -> str:
     return written if hours % 24 else str(hours // 24)
 
 
-def _parts(text: str, mark: str = ",") -> list[str]:
-    return list(dict.fromkeys(part.strip() for part in text.split(mark) if part.strip()))
+def _parts(text: str, mark: str = ",", old: Iterable[str] = ()) -> list[str]:
+    """The entries of a list; those that stood there before are known again, even where a file has given them the mark inside."""
+    known = sorted((each for each in old if mark in each), key=len, reverse=True)
+    one = "|".join([*map(re.escape, known), f"[^{mark}]*"])
+    found = re.findall(rf"(?:^|{mark})\s*({one})\s*(?={mark}|$)", text)
+    return list(dict.fromkeys(part if part in known else part.strip() for part in found if part.strip()))
 
 
 def vendors(form: Form) -> list[str]:
@@ -134,20 +138,21 @@ def _sites(form: Form) -> list[str]:
     return [*form.getlist("own"), *dict.fromkeys(found)]
 
 
-def _categories(form: Form) -> list[str]:
-    return [*form.getlist("categories"), *(each for each in _parts(form.get("topics", "")) if each not in form.getlist("categories"))]
+def _categories(form: Form, old: Mapping[str, Any]) -> list[str]:
+    topics = _parts(form.get("topics", ""), old=old.get("categories", ()))
+    return [*form.getlist("categories"), *(each for each in topics if each not in form.getlist("categories"))]
 
 
-def deny(form: Form, rule_id: str) -> dict[str, Any]:
-    """The deny that a form makes; members without an entry are left out, which means any."""
-    members = {"vendors": vendors(form), "sites": _sites(form), "categories": _categories(form), "fields": form.getlist("fields")}
+def deny(form: Form, rule_id: str, old: Mapping[str, Any]) -> dict[str, Any]:
+    """The deny that a form makes in the place of `old`; members without an entry are left out, which means any."""
+    members = {"vendors": vendors(form), "sites": _sites(form), "categories": _categories(form, old), "fields": form.getlist("fields")}
     members |= {name: form.getlist(name) for name in ("actions", "purposes", "kinds", "classes")}
     return {"id": rule_id, **{name: found for name, found in members.items() if found}}
 
 
 def deny_name(form: Form) -> str:
     """What a deny is called: as its person says, or by the first thing that it names."""
-    named = (form.get("name", "").strip(), *(f"no-{each}" for each in deny(form, "") if each != "id"), "nothing-at-all")
+    named = (form.get("name", "").strip(), *(f"no-{each}" for each in deny(form, "", {}) if each != "id"), "nothing-at-all")
     return next(each for each in named if each)
 
 
@@ -167,10 +172,10 @@ def allow(form: Form, rule_id: str, old: Mapping[str, Any]) -> tuple[dict[str, A
     rule = {
         "id": rule_id, "label": label, "vendors": needed["vendors"], "action": "read", "purposes": needed["purposes"], "kinds": needed["kinds"],
         "sites": _sites(form) or ["*"], "classes": form.getlist("classes") or ["*"], "sensitive": form.getlist("sensitive"),
-        "categories": _categories(form) or ["*"], "form": "rows" if rows else "answers", "fields": shown, "answers": form.getlist("answers"),
+        "categories": _categories(form, old) or ["*"], "form": "rows" if rows else "answers", "fields": shown, "answers": form.getlist("answers"),
         "window": {**old.get("window", {}), **{name: times[name] for name in ("max_age", "min_age")}},
         "rate": {name: _count(form, name, most, mistakes) for name, most in _COUNTS.items()},
-        "duties": _duties(form, times),
+        "duties": _duties(form, times, old.get("duties", {})),
         "validity": {**old.get("validity", {}), "max": times["longest"]},
     }  # fmt: skip
     if form.get("base"):
@@ -186,7 +191,7 @@ def _days(form: Form, name: str, mistakes: Mistakes) -> str:
     if _DIGITS.fullmatch(text) and int(text) <= MOST_DAYS:
         return f"P{text}D"
     # Hours, as a file may give them, are kept as they were.
-    if not re.fullmatch(r"PT[0-9]{1,6}H", text):
+    if not (re.fullmatch(r"PT[0-9]{1,6}H", text) and int(text[2:-1]) <= MOST_DAYS * 24):
         mistakes[name] = MISTAKES[name]
         return f"P{DEFAULTS[name]}D"
     return text
@@ -200,10 +205,10 @@ def _count(form: Form, name: str, most: int, mistakes: Mistakes) -> str:
     return f"{int(text)}/P1D"
 
 
-def _duties(form: Form, times: Mapping[str, str]) -> dict[str, Any]:
+def _duties(form: Form, times: Mapping[str, str], old: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "retention": times["retention"], "on_end": f"delete:{times['on_end']}", "breach_notice": times["breach_notice"],
-        "onward": form.get("onward", "none"), "processors": _parts(form.get("processors", ""), ";"),
+        "onward": form.get("onward", "none"), "processors": _parts(form.get("processors", ""), ";", old.get("processors", ())),
         **{use: use in form.getlist("uses") for use in USES},
         "storage": [region.upper() for region in _parts(form.get("storage", ""))] or ["*"],
     }  # fmt: skip

@@ -68,6 +68,24 @@ def test_a_rule_that_is_opened_and_sent_again_stays_as_it_is(desk: Any) -> None:
     assert desk.terms.to_json()["allow"][1]["window"]["after"] == "2026-01-01T00:00:00Z"
 
 
+def test_names_with_the_mark_that_separates_them_come_back_whole(desk: Any) -> None:
+    """A file may name `B; Co` and `books/a, b`; the form neither splits them nor refuses them, whatever is added beside them."""
+    desk.save("/terms/allow", BOOKS)
+    document = desk.terms.to_json()
+    document["allow"][1]["duties"]["processors"] = ["B", "B; Co", "C"]
+    document["allow"][1]["categories"] = ["books", "books/a, b", "books/a"]
+    document["deny"].append({"id": "odd", "categories": ["books/a, b"]})
+    set_terms(desk.person.app.extensions["broker"], desk.person.person_id, document)
+    for rule in ("Bookshops", "odd"):
+        assert "your terms say this already" in desk.look(f"/terms/rules/{rule}").text, rule
+    desk.save("/terms/rules/Bookshops", {"processors": "B; Co; D;E", "topics": "toys/x,books/a, b,books/c"})
+    desk.save("/terms/rules/odd", {"topics": "books/a, b, books/c"})
+    kept = desk.terms.to_json()
+    assert kept["allow"][1]["duties"]["processors"] == ["B; Co", "D", "E"]
+    assert kept["allow"][1]["categories"] == ["books", "toys/x", "books/a, b", "books/c"]
+    assert kept["deny"][-1]["categories"] == ["books/a, b", "books/c"]
+
+
 def test_a_deny_is_what_its_form_says(desk: Any) -> None:
     desk.save("/terms/deny", {"sites": "clinic.example", "actions": ["read"], "name": "My clinic!"})
     assert desk.terms.to_json()["deny"][-1] == {"id": "My-clinic", "actions": ["read"], "sites": ["clinic.example"]}
@@ -129,6 +147,8 @@ def test_who_may_ask_is_chosen(desk: Any, requests: str) -> None:
         ("allow", {"longest": "366"}, "longest", "1 to 365"),
         ("allow", {"longest": "0"}, "longest", "1 to 365"),
         ("allow", {"retention": "1.5"}, "retention", "number of days"),
+        ("allow", {"max_age": "99999"}, "max_age", "number of days"),
+        ("allow", {"max_age": "PT999999H"}, "max_age", "number of days"),
         ("allow", {"retention": "99999"}, "retention", "number of days"),
         ("allow", {"processors": "x" * 81}, "processors", "80 characters"),
         ("allow", {"storage": "Europe"}, "storage", "EEA"),
