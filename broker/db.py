@@ -5,6 +5,7 @@ import datetime as dt
 import os
 import sqlite3
 import threading
+import weakref
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -183,7 +184,8 @@ class Store:
         self.path = path
         self.engine = open_engine(path, pragmas)
         self._held = threading.local()
-        self._all: list[Connection] = []
+        # Weakly: the connection of a thread that has ended is let go, and its file with it.
+        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -194,7 +196,7 @@ class Store:
             connection = self.engine.connect()
             self._held.connection = connection
             with self._lock:
-                self._all.append(connection)
+                self._all.add(connection)
         with transaction(connection, READ):
             yield connection
 
@@ -207,7 +209,7 @@ class Store:
     def close(self) -> None:
         """Close every connection this store holds."""
         with self._lock:
-            for connection in self._all:
+            for connection in list(self._all):
                 connection.close()
             self._all.clear()
         self._held = threading.local()

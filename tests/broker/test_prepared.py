@@ -2,13 +2,15 @@
 
 import contextlib
 import datetime as dt
+import gc
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Date, Engine, Integer, LargeBinary, MetaData, Table, bindparam, insert, select, update
 
-from broker.db import DATA, READ, DatabaseFailed, Moment, Prepared, open_engine, transaction
+from broker.db import DATA, READ, DatabaseFailed, Moment, Prepared, Store, open_engine, transaction
 
 things = Table("things", MetaData(), Column("id", Integer, primary_key=True), Column("day", Date), Column("at", Moment), Column("tag", LargeBinary))
 AT = dt.datetime(2027, 3, 2, 18, 4, 11, 500, tzinfo=dt.timezone(dt.timedelta(hours=2)))
@@ -78,6 +80,24 @@ def test_what_goes_wrong_is_a_failure_of_the_database(engine: Engine) -> None:
             Prepared(insert(things)).run(connection, {"id": 7, "day": None, "tag": None})
         with pytest.raises(ValueError, match="zone"):
             Prepared(insert(things)).run(connection, {**ROWS[1], "at": dt.datetime(2027, 1, 1)})  # noqa: DTZ001 - what is refused
+
+
+def test_the_connections_of_threads_that_ended_are_let_go(tmp_path: Path) -> None:
+    """A server starts and ends threads as it likes; no file may stay open for each."""
+    store = Store(tmp_path / "data.db", DATA)
+
+    def read() -> None:
+        with store.reading() as tx:
+            tx.exec_driver_sql("SELECT 1")
+
+    for _ in range(30):
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
+    gc.collect()
+    held = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink() and path.readlink().name.startswith("data.db")]
+    assert len(held) < 10
+    store.close()
 
 
 def test_a_transaction_that_cannot_commit_leaves_nothing_behind(engine: Engine) -> None:
