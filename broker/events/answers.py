@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, g
 from sqlalchemy import Connection
 
 from broker import access as gate
@@ -13,10 +13,10 @@ from broker import current, errors
 from broker.access import Access, token
 from broker.events import schemas
 from broker.events.answering import answer
-from broker.events.api import decided, digest, refused
+from broker.events.api import decided, parsed, refused, slice_digest
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
-from broker.grants.agreements import named
+from broker.grants.agreements import digest, named
 from broker.grants.queries import Kept
 from broker.ledger import actions as ledger
 from broker.opening import Broker
@@ -34,15 +34,7 @@ TRIES: Final = 3
 def read() -> Response:
     """The answers that the grant lets this vendor have, as of today (UTC)."""
     access, broker = gate.access(), current.broker()
-    try:
-        broker.limits.count("vendor_read", access.grant)
-        query = schemas.answers_query(request.args)
-    except (errors.BadRequest, errors.Unprocessable) as malformed:
-        gate.deny(access, ("bad-request",), {"pointers": [each["pointer"] for each in malformed.errors]})
-        raise
-    except errors.RateLimit:
-        gate.deny(access, ("too-fast",), {})
-        raise
+    query = parsed(access, schemas.answers_query)
     for number in range(TRIES):
         found = _attempt(broker, access if number == 0 else gate.look_up(), query)
         if found is not None:
@@ -99,7 +91,7 @@ def _worked_out(
     tx: Connection, access: Access, decision: Permitted, kept: Kept, now: dt.datetime
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """What is to be kept now, and the answers among it: those of today where there are some, for the same slice."""
-    key = digest(orjson.dumps(decision.slice.to_json()))
+    key = slice_digest(decision.slice)
     found = kept.by_slice.get(key)
     if found is None:
         found = answer(tx, access.ring, within=decision.slice, today=now.date())
@@ -113,7 +105,7 @@ def _enter(
     about = {
         "version": access.version, "agreement": named(access.agreement) if access.agreement else "", "clause": decision.clause,
         "purpose": decision.purpose or "", "kinds": ["purchase"], "answers": sorted(decision.slice.answers), "asked": query.asked,
-        "slice": digest(orjson.dumps(decision.slice.to_json())), "body": digest(body),
+        "slice": slice_digest(decision.slice), "body": digest(body),
     }  # fmt: skip
     entry = ledger.Entry("read", now, by=access.by, grant=access.grant, request=g.request_id, about=about)
     key = ledger.entry_key(access.ring, now)

@@ -3,13 +3,14 @@
 import base64
 import datetime as dt
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 from flask import Blueprint, Response, g, request
 from sqlalchemy import Connection
+from werkzeug.datastructures import MultiDict
 
 from broker import access as gate
 from broker import current, errors
@@ -18,7 +19,7 @@ from broker.events import actions, queries, schemas, shape
 from broker.events.queries import Position
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
-from broker.grants.agreements import named
+from broker.grants.agreements import digest, named
 from broker.ledger import actions as ledger
 from broker.opening import Broker
 from broker.session import csrf
@@ -62,18 +63,7 @@ def decided(tx: Connection, access: Access, denies: Collection[Deny], now: dt.da
 def read() -> Response:
     """The part of the person's events that the grant lets this vendor see."""
     access, broker = gate.access(), current.broker()
-    try:
-        broker.limits.count("vendor_read", access.grant)
-        query = schemas.query(request.args)
-    except (errors.BadRequest, errors.Unprocessable) as malformed:
-        gate.deny(access, ("bad-request",), {"pointers": [each["pointer"] for each in malformed.errors]})
-        raise
-    except errors.InvalidCursor:
-        gate.deny(access, ("invalid-cursor",), {})
-        raise
-    except errors.RateLimit:
-        gate.deny(access, ("too-fast",), {})
-        raise
+    query = parsed(access, schemas.query)
     now = broker.now()
     with broker.reading() as tx:
         decision, clause, left = _decide(tx, access, query, now)
@@ -89,6 +79,22 @@ def read() -> Response:
     if after:
         response.headers["Link"] = f'<{broker.settings.origin}/v1/events?cursor={after}>; rel="next"'
     return response
+
+
+def parsed(access: Access, parse: Callable[[MultiDict[str, str]], schemas.Query]) -> schemas.Query:
+    """What the call asks, once it is counted; the person sees a call that came too fast or could not be read."""
+    try:
+        current.broker().limits.count("vendor_read", access.grant)
+        return parse(request.args)
+    except (errors.BadRequest, errors.Unprocessable) as malformed:
+        gate.deny(access, ("bad-request",), {"pointers": [each["pointer"] for each in malformed.errors]})
+        raise
+    except errors.InvalidCursor:
+        gate.deny(access, ("invalid-cursor",), {})
+        raise
+    except errors.RateLimit:
+        gate.deny(access, ("too-fast",), {})
+        raise
 
 
 def _decide(tx: Connection, access: Access, query: schemas.Query, now: dt.datetime) -> tuple[Permitted | Denied, Clause | None, int]:
@@ -156,7 +162,7 @@ def _enter(
         "version": access.version, "agreement": named(access.agreement) if access.agreement else "", "clause": decision.clause,
         "purpose": decision.purpose or "", "kinds": sorted(decision.slice.kinds),
         "fields": _told(page.rows, decision.slice), "from": page.first_day if dated else "", "to": page.last_day if dated else "", "asked": query.asked,
-        "slice": _slice_digest(decision.slice), "count": number, "body": digest(body),
+        "slice": slice_digest(decision.slice), "count": number, "body": digest(body),
     }  # fmt: skip
     entry = ledger.Entry("read", now, by=access.by, grant=access.grant, request=g.request_id, about=about, sent=tuple(page.event_ids))
     key = ledger.entry_key(access.ring, now)
@@ -187,13 +193,9 @@ def _told(rows: Sequence[dict[str, Any]], within: Slice) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1024)
-def _slice_digest(part: Slice) -> str:
+def slice_digest(part: Slice) -> str:
+    """How the ledger names the slice of a decision."""
     return digest(orjson.dumps(part.to_json()))
-
-
-def digest(raw: bytes) -> str:
-    """How the ledger names bytes that it does not keep."""
-    return "sha-256:" + base64.urlsafe_b64encode(hashlib.sha256(raw).digest()).rstrip(b"=").decode()
 
 
 @api.post("/v1/events")

@@ -88,13 +88,12 @@ def conditions(within: Slice, kind: str, ring: Keyring) -> list[ColumnElement[bo
     found: list[ColumnElement[bool]] = []
     if "*" not in within.sites and len(within.sites) <= VALUES:
         found.append(_sites(within.sites, kind, ring))
-    site_class = ring.tag(kind, "events", "class")
     if "*" not in within.classes:
         # An unlisted sensitive class is excluded below; a listed one counts as inside.
-        found.append(events.c.class_tag.in_([site_class(each) for each in sorted(within.classes | within.sensitive)]))
-    closed = sorted(set(SENSITIVE_CLASSES) - within.sensitive)
+        found.append(_classes(within.classes | within.sensitive, kind, ring))
+    closed = set(SENSITIVE_CLASSES) - within.sensitive
     if closed:
-        found.append(events.c.class_tag.not_in([site_class(each) for each in closed]))
+        found.append(not_(_classes(closed, kind, ring)))
     if "*" not in within.categories:
         top = ring.tag(kind, "events", "category")
         tags = [top(each) for each in sorted({path.split("/")[0] for path in within.categories})]

@@ -7,6 +7,7 @@ site; the broker's time is kept in whole seconds. Read again it has all of them.
 import datetime as dt
 from collections.abc import Callable
 from functools import lru_cache
+from types import GenericAlias
 from typing import Any, Final, TypedDict
 
 import msgspec
@@ -83,7 +84,7 @@ def decoder(kind: str, members: frozenset[str] | None, item_members: frozenset[s
     if members & _MADE:
         wanted["site"] = Any
     if "items" in members:
-        wanted["items"] = list[_record(dict.fromkeys(item_members, Any))]  # type: ignore[misc]
+        wanted["items"] = GenericAlias(list, (_record(dict.fromkeys(item_members, Any)),))
     decode: Callable[[bytes], Event] = msgspec.json.Decoder(_record(wanted)).decode
     if members & _MADE:
         return lambda plain: _made(decode(plain))

@@ -219,10 +219,10 @@ def _key(jwk: Mapping[str, str], pointer: str) -> Key:
     try:
         key = JWKRegistry.import_key(dict(jwk))
         # A point that is not on its curve is noticed only when the key is used.
-        key.public_key  # noqa: B018
+        public: Any = key.public_key
     except (JoseError, ValueError, TypeError):
         refuse(pointer, "Give a public key that can be used.")
-    if isinstance(key, OKPKey) and anybody_can_sign(key.public_key.public_bytes_raw()):
+    if isinstance(key, OKPKey) and anybody_can_sign(public.public_bytes_raw()):
         refuse(pointer, "Give a key that is no point of small order: anybody could sign in its name.")
     return key
 

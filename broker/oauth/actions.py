@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import logging
 import os
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -387,8 +386,3 @@ def sweep(broker: Broker) -> None:
         tx.execute(delete(pushed_requests).where(unopened | (pushed_requests.c.expires_at < now - ANSWERABLE_AT_MOST)))
 
     broker.write(job)
-
-
-def digest_of(document: Any) -> str:
-    """SHA-256 of a document's canonical bytes, base64url; ties a consent form to the proposal it showed."""
-    return urlsafe_b64encode(hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()).rstrip(b"=").decode()

@@ -15,7 +15,7 @@ from broker.events import queries as event_queries
 from broker.events.answering import answer
 from broker.grants import agreements
 from broker.grants import queries as grant_queries
-from broker.oauth import actions, choices, queries
+from broker.oauth import choices, queries
 from broker.oauth.choices import Choice
 from broker.opening import Broker
 from broker.terms import queries as term_queries
@@ -96,7 +96,7 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
         proposal = collection() if client.public else negotiate(terms, Request.parse(pushed.parameters["request"], told))
     now = now or broker.now()
     clauses = tuple(clause for clause in proposal.clauses if not clause.validity.starting(now).is_empty())
-    digest = actions.digest_of([version, proposal.to_json()])
+    digest = agreements.digest_of([version, proposal.to_json()])
     if form is not None and form.get("digest") != digest:
         raise TermsChanged
     made = Consent(opened, pushed, client, terms, version, proposal, told, earlier, digest, choices.read(proposal, clauses, form))

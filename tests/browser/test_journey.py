@@ -40,6 +40,15 @@ def test_sign_up_import_consent_revoke(tab: Looked, server: Server, shop: str, t
     expect(page).to_have_url(f"{server.origin}/")
     tab.look("home-empty")
 
+    bring_history(tab, server, tmp_path, shared_data)
+    (tmp_path / "terms.json").write_text(json.dumps(wide_terms()))
+    server.command("terms", "set", str(tmp_path / "terms.json"))
+    consent_to(tab, shop)
+    revoke_and_leave(tab, server, shop)
+
+
+def bring_history(tab: Looked, server: Server, tmp_path: Path, shared_data: Path) -> None:
+    page = tab.page
     page.goto(f"{server.origin}/import")
     tab.look("import-empty")
     history = tmp_path / "History"
@@ -49,8 +58,9 @@ def test_sign_up_import_consent_revoke(tab: Looked, server: Server, shop: str, t
     assert "84" in page.inner_text("main")
     tab.look("activity")
 
-    (tmp_path / "terms.json").write_text(json.dumps(wide_terms()))
-    server.command("terms", "set", str(tmp_path / "terms.json"))
+
+def consent_to(tab: Looked, shop: str) -> None:
+    page = tab.page
     page.goto(shop)
     tab.look("shop")
     press(page, "Connect")
@@ -74,6 +84,9 @@ def test_sign_up_import_consent_revoke(tab: Looked, server: Server, shop: str, t
     expect(page).to_have_url(re.compile(re.escape(shop)))
     tab.look("shop-connected")
 
+
+def revoke_and_leave(tab: Looked, server: Server, shop: str) -> None:
+    page = tab.page
     page.goto(f"{server.origin}/")
     tab.look("home")
     page.goto(f"{server.origin}/grants")

@@ -47,6 +47,15 @@ def test_terms_from_the_first_look_to_a_block(alice: Looked, server: Server, sho
     press(page, "Give what I ticked")
     expect(page).to_have_url(re.compile(re.escape(shop)))
 
+    forbid_prices(alice, home)
+    allow_returns(alice)
+    change_the_agreement(alice)
+    block_the_shop(alice, home, shop)
+    unblock_it(alice, home, shop)
+
+
+def forbid_prices(tab: Looked, home: str) -> None:
+    page = tab.page
     # A rule that forbids, with a mistake first.
     page.goto(home)
     page.locator("a[href='/terms/deny']").click()
@@ -75,6 +84,9 @@ def test_terms_from_the_first_look_to_a_block(alice: Looked, server: Server, sho
     assert "Undone." in page.inner_text("main")
     assert "no-prices" not in page.inner_text("#deny >> xpath=ancestor::section")
 
+
+def allow_returns(tab: Looked) -> None:
+    page = tab.page
     # A rule that allows, and another agreement.
     page.locator("a[href='/terms/allow']").click()
     tab.look("terms-allow")
@@ -87,6 +99,10 @@ def test_terms_from_the_first_look_to_a_block(alice: Looked, server: Server, sho
     assert "No running grant changes by this." in page.inner_text("main")
     tab.look("terms-allow-effects")
     press(page, "^Save")
+
+
+def change_the_agreement(tab: Looked) -> None:
+    page = tab.page
     page.locator("a[href='/terms/general']").click()
     page.locator("input[name=base][value=SD-BASE-DP]").check()
     tab.look("terms-general")
@@ -99,6 +115,9 @@ def test_terms_from_the_first_look_to_a_block(alice: Looked, server: Server, sho
     page.get_by_role("link", name="View version 1").click()
     tab.look("terms-version")
 
+
+def block_the_shop(tab: Looked, home: str, shop: str) -> None:
+    page = tab.page
     # Asked once more, Alice has had enough; the shop learns nothing of the block.
     page.goto(shop)
     press(page, "Disconnect|Connect")
@@ -110,6 +129,10 @@ def test_terms_from_the_first_look_to_a_block(alice: Looked, server: Server, sho
     page.goto(home)
     assert "bookshop.example" in page.inner_text("#blocked >> xpath=ancestor::section")
     tab.look("terms-blocked")
+
+
+def unblock_it(tab: Looked, home: str, shop: str) -> None:
+    page = tab.page
     page.goto(shop)
     press(page, "Connect")
     expect(page).to_have_url(re.compile(r"/requests/[0-9a-f]{32}$"))

@@ -126,12 +126,8 @@ def connect(page: Page, connection: Connection, vendor: Vendor, asks: list[Ask],
     connection.complete(pending, dict(httpx2.URL(answer.headers["location"]).params))
 
 
-def test_the_spine(server: Server, tmp_path: Path, shared_data: Path, closing_later: ExitStack) -> None:
-    page = Page(server)
-    closing_later.callback(page.client.close)
-    answer = page.send(httpx2.URL(server.link).path, {"name": "Alice", "password": PASSWORD, "again": PASSWORD}, page=httpx2.URL(server.link).path)
-    assert answer.url.path == "/"
-
+def imported(page: Page, server: Server, tmp_path: Path, shared_data: Path) -> tuple[Path, int, Decimal]:
+    """A browser's history and one customer's orders, and terms that let them be asked for: the history file, how many orders, and their sum."""
     # 84 visits, with their exact times; a second import adds nothing.
     history = unpacked(shared_data / "browser_history" / "hindsight_chrome10_History.sqlite.gz", tmp_path / "History")
     assert "84 page visits" in take_in(page, history)
@@ -146,12 +142,25 @@ def test_the_spine(server: Server, tmp_path: Path, shared_data: Path, closing_la
 
     (tmp_path / "terms.json").write_text(json.dumps(TERMS))
     assert "Version 1" in server.command("terms", "set", str(tmp_path / "terms.json"))
+    return history, orders, revenue
 
+
+def registered(server: Server, tmp_path: Path) -> Vendor:
     key = SigningKey.generate()
     metadata = {"client_name": "Books & Co", "domain": "books.example", "redirect_uris": ["http://127.0.0.1:1/callback"], "jwks": key.jwks}
     (tmp_path / "client.json").write_text(json.dumps(metadata))
     client_id = server.command("client", "add", str(tmp_path / "client.json")).strip()
-    vendor = Vendor(server.origin, client_id, key, "http://127.0.0.1:1/callback")
+    return Vendor(server.origin, client_id, key, "http://127.0.0.1:1/callback")
+
+
+def test_the_spine(server: Server, tmp_path: Path, shared_data: Path, closing_later: ExitStack) -> None:
+    page = Page(server)
+    closing_later.callback(page.client.close)
+    answer = page.send(httpx2.URL(server.link).path, {"name": "Alice", "password": PASSWORD, "again": PASSWORD}, page=httpx2.URL(server.link).path)
+    assert answer.url.path == "/"
+
+    history, orders, revenue = imported(page, server, tmp_path, shared_data)
+    vendor = registered(server, tmp_path)
     closing_later.callback(vendor.transport.close)
 
     # The visits' exact times, read as a vendor whom the person let see them.

@@ -345,9 +345,7 @@ def f3(window_form: Row, level: str, minutes: int) -> None:
     assert part.window.before == (before if "min_age" in window_form else None)
 
 
-_values = st.sampled_from([name for name in worlds.VALUES if FIELDS[name].order not in ("order", "plain")]).flatmap(
-    lambda name: st.tuples(st.just(name), worlds.VALUES[name]),
-)
+_values = st.sampled_from([name for name in worlds.VALUES if FIELDS[name].order not in ("order", "plain")]).flatmap(lambda name: st.tuples(st.just(name), worlds.VALUES[name]))
 _bargains = st.fixed_dictionaries(
     {
         "form": worlds.terms_forms(),
@@ -380,19 +378,14 @@ _habits = st.fixed_dictionaries(
         "minutes": st.integers(0, 45_000),
     },
 )
+_windows = st.fixed_dictionaries({"window_form": worlds.windows, "level": st.sampled_from(LEVELS["time"]), "minutes": st.integers(0, 80_000)})
 
 WORLDS: dict[str, tuple[Any, dict[str, Callable[..., None]]]] = {
-    "bargains": (
-        _bargains,
-        {"P1": p1, "P2": p2, "P3 negotiated": p3_negotiated, "P4": p4, "P6": p6, "P10": p10, "P16": p16, "P17": p17, "P18": p18, "P19": p19},
-    ),
+    "bargains": (_bargains, {"P1": p1, "P2": p2, "P3 negotiated": p3_negotiated, "P4": p4, "P6": p6, "P10": p10, "P16": p16, "P17": p17, "P18": p18, "P19": p19}),
     "readings": (_readings, {"P3": p3, "P5": p5, "P7": p7, "P9": p9, "P17 slices": p17_slices, "compiled": compiled}),
     "habits": (_habits, {"P14": p14}),
     "values": (st.one_of(_values, st.tuples(st.just("time"), worlds.times)).map(lambda pair: {"name": pair[0], "value": pair[1]}), {"P8": p8}),
-    "windows": (
-        st.fixed_dictionaries({"window_form": worlds.windows, "level": st.sampled_from(LEVELS["time"]), "minutes": st.integers(0, 80_000)}),
-        {"F3": f3},
-    ),
+    "windows": (_windows, {"F3": f3}),
     "nothing": (st.just({}), {"P12": p12}),
 }
 """World -> its strategy, a dictionary, and the properties that take some of its entries by name.

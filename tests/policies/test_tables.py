@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from policies import compiled
 from policies.clauses import Clause
 from policies.documents import Malformed, load
 from policies.purposes import PURPOSES, meet_purposes
@@ -359,3 +360,19 @@ def test_an_instant_lies_where_time_can_be_reckoned(year: str) -> None:
     with pytest.raises(Malformed, match="between the years"):
         read_instant(f"{year}-12-31T23:59:59Z", "/at")
     assert read_instant("2200-12-31T23:59:59Z", "").year == 2200
+
+
+def test_no_word_of_a_person_or_vendor_stands_in_compiled_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sites, category paths and times reach a judge as variables: whatever they say, they are never read as Python."""
+    written, judge = [], compiled._Source.judge
+
+    def kept(source: compiled._Source) -> compiled.KindJudge:
+        written.append("\n".join(source.lines))
+        return judge(source)
+
+    monkeypatch.setattr(compiled._Source, "judge", kept)
+    form = {"sites": ["hostile-site.example"], "categories": ["books/x']; hostile_call() #"], "fields": {"site": "domain", "price": "band", "time": "day"}, "window": {}}
+    for kind in ("purchase", "page_visit", "cart"):
+        Slice.parse({**form, "kinds": [kind], "except": [{"sites": ["hostile-deny.example"]}]}).compiled()
+    assert written
+    assert "hostile" not in "".join(written)
