@@ -18,7 +18,6 @@ from markupsafe import Markup
 
 from broker.config import Settings
 from broker.words import joined, many
-from policies.explain import narrowing
 
 VENDOR = Path(__file__).parent / "static" / "vendor"
 # Each entry: label, address, icon. Pages arrive capability by capability, so an entry shows once its address has a route.
@@ -60,7 +59,6 @@ def setup(app: Flask, settings: Settings) -> None:
     app.add_template_global(scripts)
     app.add_template_global(zone_name)
     app.jinja_env.globals["sandbox"] = settings.sandbox
-    app.add_template_global(narrowing, "explain_narrowing")
     app.add_template_filter(local_time)
     app.add_template_filter(local_day)
     app.add_template_filter(iso_time)

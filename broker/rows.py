@@ -22,6 +22,7 @@ NOUNS: Final = {
     "subscription": ("subscription change", "subscription changes"),
     "cart_abandoned": ("cart left", "carts left"),
 }
+_TIMES: Final = {"month": "Month (UTC)", "day": "Day (UTC)", "hour": "Hour (UTC)", "exact": "Time (UTC)"}
 _LABELS: Final = {"kind": "What", "action": "How", "time": "When (UTC)", "items": "Items", "url": "Address", "site": "Site"}
 
 
@@ -93,8 +94,8 @@ def label(name: str) -> str:
     return noun[0].upper() + noun[1:]
 
 
-def cells(row: Row) -> dict[str, str]:
-    """Every field of a row as text."""
+def cells(row: Row, precision: str = "") -> dict[str, str]:
+    """Every field of a row as text; `precision` is the level of its time, where it was made coarser."""
     shown: dict[str, str] = {}
     for name in EVENT_FIELDS:
         if name not in row:
@@ -104,14 +105,15 @@ def cells(row: Row) -> dict[str, str]:
         elif name == "kind":
             shown[name] = KINDS[row["kind"]].label
         elif name == "time":
-            shown[name] = moment(row["time"])
+            shown[name] = row["time"][: len("2026-11")] if precision == "month" else moment(row["time"])
         else:
             shown[name] = text(row[name])
     return shown
 
 
-def table(rows: Sequence[Row]) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
-    """(columns as (key, heading), cells) of all fields that any of the rows has."""
-    written = [cells(row) for row in rows]
-    columns = [(name, label(name)) for name in EVENT_FIELDS if any(name in each for each in written)]
+def table(rows: Sequence[Row], precision: str = "") -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
+    """(columns as (key, heading), cells) of all fields that any of the rows has; `precision` is the level of their times, where it is one."""
+    written = [cells(row, precision) for row in rows]
+    headings = {"time": _TIMES.get(precision, _LABELS["time"])}
+    columns = [(name, headings.get(name) or label(name)) for name in EVENT_FIELDS if any(name in each for each in written)]
     return columns, [{name: each.get(name, "") for name, _ in columns} for each in written]

@@ -14,8 +14,8 @@ from broker.errors import BadRequest, Unprocessable
 from broker.events.actions import HIDEABLE
 from broker.events.queries import Preview
 from broker.events.sites import is_site
+from broker.oauth.standing import Outlook
 from broker.words import joined
-from policies import explain
 from policies.clauses import Clause
 from policies.documents import Malformed
 from policies.negotiate import Proposal
@@ -30,6 +30,15 @@ CONTROLS: Final = ("give", "without", "without_class", "without_answer", "form",
 WITHOUT: Final = ("without", "without_class", "without_answer")
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one read would show now: to what purpose ("" where all purposes show the same), the rows, and what is said where there are none."""
+
+    why: str
+    preview: Preview
+    outlook: Outlook
+
+
 @dataclass(slots=True)
 class Choice:
     """One proposed clause on the page: what is said about it, its controls, and what the person has chosen so far."""
@@ -39,13 +48,14 @@ class Choice:
     chosen: Clause
     ticked: bool
     item: Item | None
-    narrowed: list[str]
-    sentences: list[str]
     below_minimum: bool
     left_out: frozenset[str]
     sites: str
-    preview: Preview | None = None
-    answers: list[str] = field(default_factory=list)
+    narrowed: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+    cuts: list[str] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    answers: list[tuple[str, list[str]]] = field(default_factory=list)
     controls: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -134,9 +144,8 @@ def _choice(number: int, proposal: Proposal, clause: Clause, ticked: bool, form:
     chosen = _start(clause, item) if form is None else _chosen(number, clause, form)
     if chosen & clause != chosen:
         raise BadRequest("This form gives more than was offered. Nothing was given; open the request again.")
-    narrowed = [explain.narrowing(line) for line in proposal.narrowed if line.clause == clause.id]
     return Choice(
-        number=number, proposed=clause, chosen=chosen, ticked=ticked, item=item, narrowed=narrowed, sentences=[],
+        number=number, proposed=clause, chosen=chosen, ticked=ticked, item=item,
         below_minimum=item is not None and not item.is_reached_by(chosen),
         left_out=_left_out(number, form) if form else frozenset(),
         sites=form.get(name(number, "sites"), "") if form else "",

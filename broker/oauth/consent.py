@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from babel.dates import format_date
@@ -15,18 +15,21 @@ from broker.events import queries as event_queries
 from broker.events.answering import answer
 from broker.grants import agreements
 from broker.grants import queries as grant_queries
-from broker.oauth import choices, queries
-from broker.oauth.choices import Choice
+from broker.oauth import choices, queries, standing
+from broker.oauth.choices import Choice, Seen
 from broker.opening import Broker
 from broker.terms import queries as term_queries
 from broker.vault.keys import Keyring
 from broker.vendors import queries as vendor_queries
 from broker.vendors.queries import Client
+from broker.words import joined
 from policies import explain
 from policies.clauses import Clause
 from policies.decide import Asked, Denied, Grant, Permitted, decide
 from policies.negotiate import CONFIRMATION, REFUSED, Proposal, negotiate
+from policies.purposes import PURPOSES
 from policies.requests import Request
+from policies.slices import Slice
 from policies.terms import Terms, VendorFacts
 from policies.vocabulary import FIELDS, KINDS
 
@@ -54,6 +57,16 @@ class Consent:
     def given(self) -> list[Choice]:
         """What is ticked."""
         return [choice for choice in self.choices if choice.ticked]
+
+    @property
+    def name(self) -> str:
+        """What sentences call who asks: its domain, or what the person's own extension is called."""
+        return self.client.domain or self.client.name
+
+    @property
+    def cuts(self) -> list[str]:
+        """What standing denies cut of all that is ticked, each said once."""
+        return list(dict.fromkeys(line for choice in self.given for line in choice.cuts))
 
     @property
     def own(self) -> bool:
@@ -100,6 +113,8 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
     if form is not None and form.get("digest") != digest:
         raise TermsChanged
     made = Consent(opened, pushed, client, terms, version, proposal, told, earlier, digest, choices.read(proposal, clauses, form))
+    for choice in made.choices:
+        choice.narrowed = narrowings(made, choice.id)
     _refuse_hollow(made, now)
     if form is not None and form.get("until", "").strip():
         _refuse_late(made, dt.date.fromisoformat(form["until"].strip()), now)
@@ -133,9 +148,10 @@ def _refuse_late(consent: Consent, day: dt.date, now: dt.datetime) -> None:
 
 def _explain(consent: Consent, now: dt.datetime) -> None:
     for choice in consent.choices:
-        choice.sentences = explain.clause_sentences(choice.chosen, consent.client.domain or consent.client.name)
+        choice.sentences = explain.clause_sentences(choice.chosen, consent.name)
+        choice.cuts = standing.cuts(consent.terms, consent.facts, choice.chosen, consent.name)
     ticked = absolute(consent, now)
-    consent.text = explain.grant_text(ticked, consent.client.domain or consent.client.name, _gifts(consent)) if ticked else ""
+    consent.text = explain.grant_text(ticked, consent.name, _gifts(consent)) if ticked else ""
 
 
 def _gifts(consent: Consent) -> list[Mapping[str, str]]:
@@ -155,32 +171,38 @@ def add_previews(broker: Broker, ring: Keyring, consent: Consent) -> None:
     for choice in consent.choices:
         if choice.chosen.action != "read":
             continue
-        part = choice.chosen.slice
-        if part.answers:
-            decision = as_read(consent, choice.chosen.starting(now), "answers", now)
-            if isinstance(decision, Permitted):
-                with broker.reading() as tx:
-                    choice.answers = explain.answers(answer(tx, ring, within=decision.slice, today=now.date()), shown_rows.money)
-        if part.form == "rows":
-            decision = as_read(consent, choice.chosen.starting(now), "rows", now)
-            choice.preview = event_queries.Preview([], 0, at_least=False)
-            if isinstance(decision, Permitted):
-                with broker.reading() as tx:
-                    choice.preview = event_queries.preview(tx, ring, within=decision.slice)
+        begun = choice.chosen.starting(now)
+        with broker.reading() as tx:
+            if begun.slice.answers:
+                learnt = [(why, answer(tx, ring, within=part, today=now.date())) for why, part in _reads(consent, begun, "answers", now) if part]
+                choice.answers = [(why, explain.answers(found, shown_rows.money)) for why, found in learnt]
+            if begun.slice.form == "rows":
+                choice.seen = [_seen(tx, ring, choice, why, part, now) for why, part in _reads(consent, begun, "rows", now)]
 
 
-def as_read(consent: Consent, clause: Clause, form: str, now: dt.datetime) -> Permitted | Denied:
+def _seen(tx: Connection, ring: Keyring, choice: Choice, why: str, part: Slice | None, now: dt.datetime) -> Seen:
+    found = event_queries.preview(tx, ring, within=part) if part else event_queries.Preview([], 0, at_least=False)
+    return Seen(why, found, standing.outlook(choice.chosen.starting(now), part, now, cut=bool(choice.cuts)))
+
+
+def _reads(consent: Consent, clause: Clause, form: str, now: dt.datetime) -> list[tuple[str, Slice | None]]:
+    """(purposes in our words, what a read to them would get or None): one with "" where all purposes get the same."""
+    found: dict[Slice | None, list[str]] = {}
+    for purpose in sorted(clause.purposes):
+        decision = as_read(consent, clause, form, purpose, now)
+        found.setdefault(decision.slice if isinstance(decision, Permitted) else None, []).append(PURPOSES[purpose].label)
+    return [(joined(labels, "or") if len(found) > 1 else "", part) for part, labels in found.items()]
+
+
+def as_read(consent: Consent, clause: Clause, form: str, purpose: str, now: dt.datetime) -> Permitted | Denied:
     """The decision a first read of this clause, for rows or for answers, would get, were it given now."""
-    client, told = consent.client, consent.facts
+    client = consent.client
     begun = now.replace(microsecond=0)
     until = clause.validity.until or now + dt.timedelta(days=1)
-    # Were it given, the vendor would have a prior agreement.
-    classes = told.classes | {"prior-agreement"}
+    classes = standing.given_to(consent.facts).classes
     grant = Grant("preview", client.client_id, client.vendor_id, "active", 1, (clause,), begun, until, None, countersigned=True, vendor_classes=classes)
-    purposes = sorted(clause.purposes)
     asked = Asked(
-        client=client.client_id, clause=clause.id, purpose=purposes[0] if purposes else None, form=form,
-        answers=clause.slice.answers if form == "answers" else frozenset(),
+        client=client.client_id, clause=clause.id, purpose=purpose, form=form, answers=clause.slice.answers if form == "answers" else frozenset()
     )  # fmt: skip
     return decide(grant, consent.terms.deny, asked, now)
 
@@ -214,6 +236,13 @@ def background(consent: Consent, shown: dict[str, Any]) -> agreements.Background
     """How the grant comes about, for its agreement."""
     request = consent.pushed.parameters["request"] or {}
     return agreements.Background(request, consent.pushed.pushed_at, consent.terms.to_json(), shown, _gifts(consent))
+
+
+def narrowings(consent: Consent, clause: str | None = None) -> list[str]:
+    """What the terms made smaller than it was asked, of one clause or of all, each with its rule as the person calls it."""
+    labels = {rule.id: rule.label for rule in consent.terms.allow if rule.label}
+    lines = [line for line in consent.proposal.narrowed if clause is None or line.clause == clause]
+    return [explain.narrowing(replace(line, rule=labels.get(line.rule or "", line.rule))) for line in lines]
 
 
 def refused_by_terms(consent: Consent) -> bool:

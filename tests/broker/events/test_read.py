@@ -215,8 +215,7 @@ def test_the_preview_shows_what_is_then_read(alice: Browser, bookshop: Shop, tol
     before = (broker.settings.data_dir / "data.db").read_bytes()
     made = consent.load(broker, alice.ring, bytes.fromhex(path.rsplit("/", 1)[1]))
     consent.add_previews(broker, alice.ring, made)
-    seen = made.choices[0].preview
-    assert seen is not None
+    seen = made.choices[0].seen[0].preview
     assert seen.number == 60
     assert (broker.settings.data_dir / "data.db").read_bytes() == before
     bookshop.connect(alice, wide())
