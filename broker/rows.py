@@ -95,15 +95,15 @@ def label(name: str) -> str:
 
 
 def cells(row: Row, precision: str = "") -> dict[str, str]:
-    """Every field of a row as text; `precision` is the level of its time, where it was made coarser."""
+    """Every field of a row as text, each item on a line; `precision` is the level of its time, where it was made coarser."""
     shown: dict[str, str] = {}
     for name in EVENT_FIELDS:
         if name not in row:
             continue
         if name == "items":
-            shown[name] = "; ".join(item(each) for each in row["items"])
+            shown[name] = "\n".join(item(each) for each in row["items"])
         elif name == "kind":
-            shown[name] = KINDS[row["kind"]].label
+            shown[name] = NOUNS[row["kind"]][0]
         elif name == "time":
             shown[name] = row["time"][: len("2026-11")] if precision == "month" else moment(row["time"])
         else:

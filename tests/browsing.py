@@ -41,6 +41,8 @@ class Looked:
             if self.scripts and shape == "narrow":
                 wide = self.page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= width, f"{what} scrolls sideways at {width} px: {wide}"
+                clipped = self.page.evaluate("[...document.querySelectorAll('.rows')].filter((region) => region.scrollWidth > region.clientWidth).length")
+                assert not clipped, f"{what} clips rows of events at {width} px"
         self.page.set_viewport_size({"width": 1280, "height": 900})
         self.page.emulate_media(color_scheme="light")
 

@@ -43,6 +43,7 @@ def test_terms_from_the_first_look_to_a_block(alice: Looked, server: Server, sho
     tab.look("terms-first")
     page.goto(shop)
     press(page, "Connect")
+    tab.look("consent-rows")
     page.locator("input[name=give]").first.check()
     press(page, "Give what I ticked")
     expect(page).to_have_url(re.compile(re.escape(shop)))
