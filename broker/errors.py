@@ -190,6 +190,8 @@ class Unsealable(BrokerError):
 class Internal(BrokerError):
     """What was not foreseen."""
 
+    default = "Something went wrong here. It was logged under the request id."
+
 
 class Busy(BrokerError):
     """The queue is full or the wait was too long; nothing was done."""

@@ -10,6 +10,7 @@ from flask import Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from broker import errors
+from broker.words import many
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
@@ -18,6 +19,15 @@ _HTTP: Final[dict[int, type[errors.BrokerError]]] = {
     400: errors.BadRequest, 403: errors.FormExpired, 404: errors.NotFound, 405: errors.MethodNotAllowed, 413: errors.TooLarge,
     415: errors.UnsupportedMediaType, 421: errors.Misdirected, 422: errors.Unprocessable, 429: errors.RateLimit,
 }  # fmt: skip
+# What people read in place of words that are meant for programs.
+_FOR_PEOPLE: Final[dict[str, str]] = {
+    "bad-request": "Your browser sent something that this page does not understand. Nothing was changed. Go back, load the page again and try once more.",
+    "not-found": "There is nothing here, or it is not yours. Look at the address again, or start from Home.",
+    "method-not-allowed": "This address belongs to a button. Nothing was done. Start from Home, and press the button there.",
+    "too-large": "What you sent is larger than this page takes. Nothing was kept. Go back and send less at a time.",
+    "rate-limit": "You, or somebody at your address, did this too often. Wait {wait}, then load the page again.",
+    "internal": "The broker made a mistake, and wrote it in its log. Try again. If it happens again, give whoever runs this broker the request below.",
+}
 _CHALLENGES: Final = {"no-token": "", "invalid-token": ' error="invalid_token"', "not-granted": ' error="insufficient_scope"'}
 
 
@@ -47,6 +57,13 @@ def document(error: errors.BrokerError) -> dict[str, Any]:
     }
 
 
+def in_words(error: errors.BrokerError) -> str:
+    """What happened and what to do, for people: an error's own sentence where it has one."""
+    if error.detail != error.default or error.slug not in _FOR_PEOPLE:
+        return error.detail
+    return _FOR_PEOPLE[error.slug].format(wait=many(-(-(error.retry_after or 60) // 60), "minute"))
+
+
 def respond(error: errors.BrokerError) -> Response:
     """The error as its reader needs it."""
     if for_clients():
@@ -55,7 +72,7 @@ def respond(error: errors.BrokerError) -> Response:
             # RFC 6750 section 3; DPoP takes this place in a later release.
             response.headers["WWW-Authenticate"] = f"Bearer{_CHALLENGES[error.slug]}"
     else:
-        response = Response(render_template("error.html", problem={**document(error), "slug": error.slug}), error.status)
+        response = Response(render_template("error.html", problem={**document(error), "detail": in_words(error), "slug": error.slug}), error.status)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
@@ -73,7 +90,7 @@ def _from_http(raised: HTTPException) -> Response:
 
 def _unforeseen(raised: Exception) -> Response:
     log.error("unforeseen error in request %s", g.get("request_id", ""), exc_info=raised)
-    return respond(errors.Internal("Something went wrong here. It was logged under the request id."))
+    return respond(errors.Internal())
 
 
 def setup(app: Flask) -> None:

@@ -74,15 +74,15 @@ def read_filters(tab: str, form: Mapping[str, str]) -> Filters:
             days[bound] = dt.date.fromisoformat(said[name]) if said[name] else None
         except ValueError:
             days[bound] = None
-            mistakes[name] = "Write a day such as 2027-03-31."
+            mistakes[name] = f"“{said[name]}” is no day. Write one such as 2027-03-31."
     first, last = days["first"], days["last"]
     if first and last and first > last:
-        mistakes["to"] = "This day lies before the first one."
+        mistakes["to"] = "The last day lies before the first. Choose a later one, or leave it empty."
     site = _site(said["site"])
     if site is None:
-        mistakes["site"] = "Write a site such as shop.example."
+        mistakes["site"] = f"“{said['site']}” is no site. Write one such as shop.example."
     known = {"kind": TABS[tab][1], "class": SITE_CLASSES, "category": CATEGORIES}
-    mistakes |= {name: "Choose one of the list." for name, values in known.items() if said[name] and said[name] not in values}
+    mistakes |= {name: f"“{said[name]}” is none of these. Choose one of the list." for name, values in known.items() if said[name] and said[name] not in values}
     kinds = (said["kind"],) if said["kind"] in TABS[tab][1] else TABS[tab][1]
     return Filters(tab, said, Wanted(kinds, first, last, site or "", said["class"], said["category"]), mistakes)
 

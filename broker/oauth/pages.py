@@ -96,7 +96,7 @@ def waiting() -> Any:
     broker, who = current.broker(), person()
     with broker.reading() as tx:
         found = [(opened, vendor_queries.client(tx, opened.client_id)) for opened in queries.waiting(tx, who.person_id, broker.now())]
-    return render_template("oauth/requests.html", waiting=found)
+    return render_template("oauth/requests.html", waiting=found, now=broker.now())
 
 
 def _load(who: Person, request_id: str, form: MultiDict[str, str] | None) -> Consent:

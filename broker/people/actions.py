@@ -19,7 +19,7 @@ from broker.vault.envelope import Place
 LINK_LIVES: Final = dt.timedelta(minutes=15)
 SESSIONS_PER_PERSON: Final = 20
 LONGEST_NAME: Final = 80
-WRONG: Final = "Name or password is wrong."
+WRONG: Final = "Name or password is wrong. Type both again, as you chose them."
 
 
 def make_link(broker: Broker) -> Credential:

@@ -119,7 +119,7 @@ def test_each_event_says_what_it_came_by(alice: Browser, clock: Clock) -> None:
 def test_sites_are_summed_up(alice: Browser, clock: Clock) -> None:
     fill(alice, clock)
     page = alice.get("/activity/sites").text
-    assert re.search(r'site=a\.example">a\.example</a></th><td class="num">3</td>', page)
+    assert re.search(r'site=a\.example">a\.example</a></th><td role="cell" class="num" data-label="Visits">3</td>', page)
 
 
 def test_it_refuses_another_person(alice: Browser, bob: Browser, clock: Clock) -> None:

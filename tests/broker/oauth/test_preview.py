@@ -95,6 +95,9 @@ def test_the_words_to_be_signed_stand_beside_what_your_terms_hold_back(life: Bro
         "/oauth/authorize/preview", data={**form, "give": form["offered"]}, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}
     ).text
     summary = part(ticked, "summary")
+    # Without scripts the page is sent anew; what was opened to narrow stays open.
+    assert '<details class="narrowing" open>' in ticked
+    assert '<details class="narrowing">' in life.get(path).text
     assert "books.example may see what you bought, on any site." in summary
     assert "Your terms hold back more than these words say, and books.example is not told" in summary
     assert "books.example may not see anything, where it is about toys. Your rule “no-toys”." in summary

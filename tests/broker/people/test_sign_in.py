@@ -38,7 +38,7 @@ def test_unknown_names_and_wrong_passwords_look_alike(app: Flask) -> None:
     assert wrong.status_code == unknown.status_code == 422
     strip = re.compile(r'csrf_token" value="[^"]+"|nonce="[^"]+"|value="(alice|nobody)"')
     assert strip.sub("", wrong.text) == strip.sub("", unknown.text)
-    assert "Name or password is wrong." in wrong.text
+    assert "Name or password is wrong. Type both again, as you chose them." in wrong.text
 
 
 def test_it_never_leads_elsewhere(app: Flask) -> None:
