@@ -6,7 +6,7 @@ An agreement does not list what its person hides (policies.md section 2), so onl
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import islice, product
 from typing import Any, Final
 
 from broker.events import sites
@@ -30,6 +30,8 @@ TEMPLATES: Final[Mapping[str, str]] = {
 }
 """One template for each thing that can be said; another language is another such table."""
 
+SORTS: Final = 5000
+"""How many sorts of events are tried at most; beyond that nothing is promised, and nothing denied."""
 _ELSEWHERE: Final = {"host": "", "domain": ""}
 
 
@@ -72,19 +74,22 @@ def outlook(clause: Clause, read: Slice | None, now: dt.datetime, *, cut: bool) 
     window, until = clause.slice.window, clause.validity.until
     if window.before is not None and window.before <= now:
         return Outlook(never=True, sentence=TEMPLATES["over"])
-    if read is None or not _covers_any(read):
+    found = False if read is None else _covers_any(read)
+    if read is None or found is False:
         return Outlook(never=True, sentence=TEMPLATES["shut"])
     # What happens from now on shows once its day, or month, lies behind the edge of the window (F3).
     edge = None if until is None else replace(clause.slice, except_=read.except_).at(until).window.before
     if edge is not None and edge <= now:
         return Outlook(never=True, sentence=TEMPLATES["late"])
-    return Outlook(never=False, sentence=TEMPLATES["cut" if cut else "open"])
+    return Outlook(never=False, sentence=TEMPLATES["cut" if cut else "open"] if found else "")
 
 
-def _covers_any(part: Slice) -> bool:
-    """Whether any event at all could show, of whatever time: the policy is asked about one of each sort."""
-    always = replace(part, window=ALWAYS)
-    return any(always.covers(event) for event in _samples(part))
+def _covers_any(part: Slice) -> bool | None:
+    """Whether any event at all could show, of whatever time: the policy is asked about one of each sort. None where there are too many."""
+    always, samples = replace(part, window=ALWAYS), _samples(part)
+    if any(always.covers(event) for event in islice(samples, SORTS)):
+        return True
+    return False if next(samples, None) is None else None
 
 
 def _samples(part: Slice) -> Iterator[dict[str, Any]]:

@@ -104,6 +104,20 @@ def test_the_words_to_be_signed_stand_beside_what_your_terms_hold_back(life: Bro
     assert "no-toys" not in part(life.get(path).text, "summary")
 
 
+def test_what_is_cut_follows_the_choices(life: Browser, bookshop: Shop) -> None:
+    """With scripts only a part of the page is sent: preview, sentences and cuts together."""
+    terms(life, {"id": "no-toys", "sites": ["toys.example"]})
+    form = life.form(life.open(bookshop.ask([asking()])))
+    headers = {"Sec-Fetch-Site": "same-origin", "HX-Request": "true"}
+    for sites, there in (("toys.example", True), ("shop.example", False)):
+        data = {**form, "give": form["offered"], "part": "1", "1.sites": sites}
+        answer = life.client.post("/oauth/authorize/preview", data=data, base_url=ORIGIN, headers=headers).text
+        assert '<div id="cuts-1" hx-swap-oob="true"' in answer
+        assert ("no-toys" in part(answer, "cuts-1")) == there
+        assert ("your terms cut all of it" in part(answer, "preview-1")) == there
+        assert "<html" not in answer
+
+
 def test_a_clause_that_is_cut_whole_promises_nothing(life: Browser, bookshop: Shop) -> None:
     for deny in ({"classes": ["other"], "kinds": ["purchase"]}, {"sites": ["toys.example"]}):
         terms(life, {"id": "d", **deny})
@@ -124,7 +138,7 @@ def test_future_events_are_promised_only_where_they_can_come(alice: Browser, boo
     assert "Nothing, now or later: this ends before anything new would show." in page
     terms(alice, {"id": "no-toys", "categories": ["toys"]})
     page = words(alice.get(alice.open(bookshop.ask([asking()]))).text)
-    assert "Nothing yet. Future events would show, but for what your terms cut." in page
+    assert "Nothing now. Future events would show, but for what your terms cut." in page
 
 
 def test_several_categories_are_judged_together(alice: Browser, bookshop: Shop) -> None:
@@ -133,6 +147,14 @@ def test_several_categories_are_judged_together(alice: Browser, bookshop: Shop) 
     assert "Future events would show, but" in words(alice.get(alice.open(bookshop.ask([both]))).text)
     terms(alice, {"id": "a", "categories": ["toys"]}, {"id": "b", "categories": ["books"]})
     assert "Nothing, now or later" in words(alice.get(alice.open(bookshop.ask([both]))).text)
+
+
+def test_too_many_sorts_of_events_are_not_all_tried(alice: Browser, bookshop: Shop) -> None:
+    """A vendor may name a thousand sites and a thousand categories: beyond a bound nothing is promised, and nothing denied."""
+    terms(alice, {"id": "a", "classes": ["other"], "kinds": ["purchase"]})
+    most = {"sites": [f"s{n}.example" for n in range(80)], "categories": [f"books/{n}" for n in range(80)]}
+    page = words(alice.get(alice.open(bookshop.ask([asking(want=most)]))).text)
+    assert "Nothing now. Of each time" in page
 
 
 @pytest.mark.parametrize(
