@@ -316,24 +316,29 @@ def _meet_sets(ours: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
     return ours if "*" in theirs else ours & theirs
 
 
-def _meet_trees(ours: frozenset[str], theirs: frozenset[str], within: Callable[[str, str], bool]) -> frozenset[str]:
-    """Meet sets whose members may lie within each other; of those that do, keep the wider."""
+def _meet_trees(ours: frozenset[str], theirs: frozenset[str], above: Callable[[str], frozenset[str]]) -> frozenset[str]:
+    """Meet sets whose members may lie within each other; of those that do, keep the wider.
+
+    Whoever asks may name a thousand, so each is looked up by what it lies within and not held against each other one.
+    """
     if len(ours) == 1 and ours == theirs:
         return ours
-    both = {a for a in ours for b in theirs if within(a, b)} | {b for a in ours for b in theirs if within(b, a)}
-    return frozenset(a for a in both if not any(a != b and within(a, b) for b in both))
+    both = {each for each in ours if theirs & above(each)} | {each for each in theirs if ours & above(each)}
+    return frozenset(each for each in both if not (above(each) - {each}) & both)
 
 
-def _host_is_within(site: str, other: str) -> bool:
-    return other in ("*", site) or (site.startswith("=") and (f".{site[1:]}").endswith(f".{other}"))
+def _above_host(site: str) -> frozenset[str]:
+    labels = site[1:].split(".") if site.startswith("=") else []
+    return frozenset({"*", site, *(".".join(labels[start:]) for start in range(len(labels)))})
 
 
-def _path_is_within(path: str, other: str) -> bool:
-    return other in ("*", path) or path.startswith(f"{other}/")
+def _above_path(path: str) -> frozenset[str]:
+    steps = path.split("/")
+    return frozenset({"*", *("/".join(steps[:end]) for end in range(1, len(steps) + 1))})
 
 
-_meet_sites = partial(_meet_trees, within=_host_is_within)
-_meet_categories = partial(_meet_trees, within=_path_is_within)
+_meet_sites = partial(_meet_trees, above=_above_host)
+_meet_categories = partial(_meet_trees, above=_above_path)
 
 
 def read_site(value: object, pointer: str) -> str:
