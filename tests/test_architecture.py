@@ -21,7 +21,7 @@ LEAVES = {
     "vault": {"envelope", "derive", "slots", "keys", "heads", "credentials", "passwords", "signing"},
     "ledger": {"proofs", "sentences"},
     "terms": {"sentences"},
-    "grants": {"sentences", "agreements", "statements", "details", "files"},
+    "grants": {"sentences", "agreements", "statements", "details", "files", "standing"},
     "vendors": {"words"},
     "oauth": {"gate", "assertion"},
     "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},
