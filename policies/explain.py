@@ -103,6 +103,9 @@ TEMPLATES: Mapping[str, str] = {
     "narrowed": "{what}: they asked for {asked}, your terms allow {given}. {because}.",
     "narrowed away": "Of one thing they asked for ({asked}) nothing can be given. {because}.",
     "by a rule": "{because} (rule {rule})",
+    "lessened": "{what}: now {after}, before {before}.",
+    "fewer": "{what}: no longer {gone}, still {after}.",
+    "until": "until {date}",
     "nothing of it": "Your terms give nothing of it",
     "asked to read": "to see events of yours",
     "asked to contact": "to write to you",
@@ -320,9 +323,24 @@ def narrowing(line: Narrowing) -> str:
     because = _say("by a rule", because=because, rule=_quote(line.rule)) if line.rule else because
     if away:
         return _say("narrowed away", asked=TEMPLATES.get(f"asked to {line.asked}", TEMPLATES["asked otherwise"]), because=because)
-    noun = FIELDS[line.dim[len(_FIELDS) :]].noun if line.dim.startswith(_FIELDS) else DIMENSIONS[line.dim]
-    what = noun[0].upper() + noun[1:]
-    return _say("narrowed", what=what, asked=_value(line.dim, line.asked), given=_value(line.dim, line.given), because=because)
+    return _say("narrowed", what=_noun(line.dim), asked=_value(line.dim, line.asked), given=_value(line.dim, line.given), because=because)
+
+
+def lessened(dim: str, before: Any, after: Any) -> str:
+    """Say what a dimension of a clause is since its person narrowed it, and what it was."""
+    if dim == "validity":
+        before, after = (_say("until", date=_date(read_instant(each["until"], ""))) for each in (before, after))
+        return _say("lessened", what=_noun(dim), before=before, after=after)
+    if isinstance(before, list) and isinstance(after, list) and after and set(after) < set(before):
+        gone = [each for each in before if each not in after]
+        return _say("fewer", what=_noun(dim), gone=_value(dim, gone), after=_value(dim, after))
+    return _say("lessened", what=_noun(dim), before=_value(dim, before), after=_value(dim, after))
+
+
+def _noun(dim: str) -> str:
+    """Name a dimension, to begin a sentence."""
+    noun = FIELDS[dim[len(_FIELDS) :]].noun if dim.startswith(_FIELDS) else DIMENSIONS[dim]
+    return noun[0].upper() + noun[1:]
 
 
 def _value(dim: str, value: Any) -> str:

@@ -19,7 +19,7 @@ ORDER = ("models", "queries", "actions")
 # Pure or leaf modules of the lower half, by folder, beside models, queries and actions.
 LEAVES = {
     "vault": {"envelope", "derive", "slots", "keys", "heads", "credentials", "passwords", "signing"},
-    "ledger": {"proofs", "sentences"},
+    "ledger": {"proofs", "sentences", "narrowings"},
     "terms": {"sentences"},
     "grants": {"sentences", "agreements", "statements", "details", "files", "standing"},
     "vendors": {"words"},

@@ -89,12 +89,13 @@ def show(grant_id: str) -> Any:
         signed = queries.agreement(tx, who.ring, grant.grant_id)
         changes = queries.changes_of(tx, who.ring, grant.grant_id)
     names = {grant.client_id: grant.name}
-    lines = [(entry, said.moment(entry), said.sentence(entry, names)) for entry in entries.entries]
+    lines = [(entry, said.moment(entry), said.sentence(entry, names), said.narrowed(entry, names)) for entry in entries.entries]
     return render_template(
         "grants/grant.html", grant=grant, word=line.word, tone=line.tone, use=line.use, cut=line.cut, lines=lines, more=entries.older is not None, now=now,
         last=said.moment(last[0]) if last else None, delete_by=sentences.delete_by(grant, line.use.last), about=_about(grant), words=sentences,
         agreement=signed.content if signed else None, digest=agreements.digest(signed.payload) if signed else "",
-        changes=[sentences.changed(statements.content(each)) for each in changes], files=FILES, sign_by=grant.given_at + actions.SIGN_WITHIN,
+        changes=list(sentences.changed(map(statements.content, changes), signed.content["clauses"], grant.name)) if signed else [],
+        files=FILES, sign_by=grant.given_at + actions.SIGN_WITHIN,
     )  # fmt: skip
 
 
