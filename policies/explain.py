@@ -145,10 +145,15 @@ def _within(hours: int) -> str:
     return _time(hours) if _time(hours)[0].isdigit() else f"1 {_time(hours)}"
 
 
+def day(text: str) -> str:
+    """Return the day of an instant in words."""
+    return _date(read_instant(text, ""))
+
+
 def _date(at: datetime) -> str:
     """Return the UTC date in words, such as `30 May 2027`."""
-    day = write_instant(at)
-    return f"{int(day[8:10])} {_MONTHS[int(day[5:7]) - 1]} {day[:4]}"
+    text = write_instant(at)
+    return f"{int(text[8:10])} {_MONTHS[int(text[5:7]) - 1]} {text[:4]}"
 
 
 def _quote(text: str) -> str:
@@ -265,10 +270,15 @@ def _duties(duties: Duties) -> list[str]:
     sentences = [_say("must not", uses=join(forbidden, "or"))] if forbidden else []
     sentences += [_say("may", uses=join(permitted, "and"))] if permitted else []
     sentences += _onward(duties)
-    sentences.append(_say("retention", retention=_within(duties.retention), on_end=_within(duties.on_end)))
+    sentences.append(deletion(duties))
     must = [] if "*" in duties.storage else [_say("storage", regions=join((REGIONS.get(name, name) for name in sorted(duties.storage)), "or"))]
     must += [TEMPLATES["portability"]] if duties.portability else []
     return [*sentences, _say("must", duties=join([*must, _say("breach_notice", length=_within(duties.breach_notice))], "and"))]
+
+
+def deletion(duties: Duties) -> str:
+    """Say when rows must be deleted."""
+    return _say("retention", retention=_within(duties.retention), on_end=_within(duties.on_end))
 
 
 def _onward(duties: Duties) -> list[str]:
@@ -329,7 +339,7 @@ def narrowing(line: Narrowing) -> str:
 def lessened(dim: str, before: Any, after: Any) -> str:
     """Say what a dimension of a clause is since its person narrowed it, and what it was."""
     if dim == "validity":
-        before, after = (_say("until", date=_date(read_instant(each["until"], ""))) for each in (before, after))
+        before, after = (_say("until", date=day(each["until"])) for each in (before, after))
         return _say("lessened", what=_noun(dim), before=before, after=after)
     if isinstance(before, list) and isinstance(after, list) and after and set(after) < set(before):
         gone = [each for each in before if each not in after]
@@ -362,7 +372,7 @@ def _value(dim: str, value: Any) -> str:
 def _plain(text: str) -> str:
     """Return `90 days` for P90D, `24 in 1 day` for 24/P1D, the day of an instant; other words as they are."""
     if text.endswith("Z"):
-        return _date(read_instant(text, ""))
+        return day(text)
     count, _, period = text.removeprefix("delete:").rpartition("/")
     try:
         length = _within(read_duration(period, ""))

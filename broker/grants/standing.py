@@ -13,6 +13,7 @@ from broker.terms import queries as terms
 from broker.terms.sentences import shrinking, within
 from broker.vault.keys import Keyring
 from broker.vendors import queries as vendors
+from policies import explain_terms
 from policies.clauses import Clause
 from policies.terms import Deny, VendorFacts
 
@@ -22,11 +23,11 @@ Bought = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What one rule takes from a grant: the rule's id, where it stands on the Terms page, and the sentence."""
+    """What one rule takes from a grant, in a sentence; what the rule says, and where it stands on the Terms page."""
 
+    sentence: str
     rule: str
     anchor: str
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,11 @@ def _cut(grant: Grant, denies: Collection[Deny], facts: VendorFacts, now: dt.dat
     for number, clause in enumerate(grant.clauses, 1):
         if clause.validity.until is not None and now >= clause.validity.until:
             continue
-        mine = [deny for deny in denies if deny.speaks_of(facts, clause.action)]
+        # An upload is judged by whole events (K3).
+        mine = [deny for deny in denies if deny.speaks_of(facts, clause.action) and (clause.action != "write" or deny.fields is None)]
         part = f"Part {number}. " if len(grant.clauses) > 1 else ""
         said = [(deny, shrinking(deny, clause, grant.name)) for deny in mine]
-        taken += [Taken(deny.id, _anchor(deny), f"{part}{sentence}") for deny, sentence in said if sentence is not None]
+        taken += [Taken(f"{part}{sentence}", explain_terms.deny_sentence(deny), _anchor(deny)) for deny, sentence in said if sentence is not None]
         whole = whole and all(any(_takes_all(deny, atom) for deny in mine) for atom in _atoms(clause))
     return Cut(whole, tuple(taken)) if taken else NOTHING
 
