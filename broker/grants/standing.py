@@ -75,10 +75,16 @@ def _cut(grant: Grant, denies: Collection[Deny], facts: VendorFacts, now: dt.dat
         # An upload is judged by whole events (K3).
         mine = [deny for deny in denies if deny.speaks_of(facts, clause.action) and (clause.action != "write" or deny.fields is None)]
         part = f"Part {number}. " if len(grant.clauses) > 1 else ""
-        said = [(deny, shrinking(deny, clause, grant.name)) for deny in mine]
-        taken += [Taken(f"{part}{sentence}", explain_terms.deny_sentence(deny), _anchor(deny)) for deny, sentence in said if sentence is not None]
+        # Where one rule takes all of it, the others take nothing more.
+        said = [(deny, shrinking(deny, clause, grant.name)) for deny in [each for each in mine if _takes_all(each, clause)][:1] or mine]
+        taken += [Taken(f"{part}{sentence}", _rule(deny), _anchor(deny)) for deny, sentence in said if sentence is not None]
         whole = whole and all(any(_takes_all(deny, atom) for deny in mine) for atom in _atoms(clause))
     return Cut(whole, tuple(taken)) if taken else NOTHING
+
+
+def _rule(deny: Deny) -> str:
+    """What the rule forbids; that the extension may not add it either is not the vendor's matter."""
+    return explain_terms.deny_sentence(deny).removesuffix(f" {explain_terms.TEMPLATES['extension too']}")
 
 
 def _anchor(deny: Deny) -> str:

@@ -114,6 +114,8 @@ def test_the_files_tell_what_is_left_and_who_ended_it(reading: Browser, bookshop
     after = files()
     assert "price" not in after["odrl.jsonld"]
     assert "What is left" in after["agreement.html"]
+    assert "You made it smaller. Price: now nothing, before the price in steps of 10." in after["agreement.html"]
+    assert not re.search(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", after["agreement.html"])
     for name in ("kantara.json", "agreement.html"):
         assert f"The {named} ended this on " in after[name]
     parties = content_of(reading, bookshop)

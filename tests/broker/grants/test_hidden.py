@@ -84,6 +84,12 @@ def test_a_grant_partly_cut_says_what(alice: Browser, bookshop: Shop, clock: Clo
         assert 'href="/terms#rule-cut"' in page
 
 
+def test_where_one_rule_takes_all_the_others_are_not_told(alice: Browser, bookshop: Shop) -> None:
+    grant = bookshop.connect(alice)["grant_id"]
+    deny(alice, {"id": "cut", "fields": ["price"]}, BLOCK)
+    assert all("You blocked it." in page and "#rule-cut" not in page for page in pages(alice, grant)[:2])
+
+
 def test_a_rule_that_speaks_of_others_says_nothing(alice: Browser, bookshop: Shop) -> None:
     grant = bookshop.connect(alice)["grant_id"]
     deny(alice, {"id": "cut", "vendors": ["https://other.example", "known"]}, {"id": "ads", "purposes": ["dpv:Advertising"]}, {"id": "w", "fields": ["query"]})
