@@ -68,8 +68,8 @@ _STYLE: Final = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.6 system-ui, sans-serif; margin: 2rem auto; max-width: 44rem; overflow-wrap: anywhere; padding: 0 1rem; }
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-blockquote { border-inline-start: 3px solid GrayText; margin: 0; padding-inline-start: 1rem; }
-dl { display: grid; gap: .4rem 1.5rem; grid-template-columns: max-content 1fr; } dt { color: GrayText; } dd { margin: 0; }
+blockquote { border-inline-start: 3px solid; margin: 0; padding-inline-start: 1rem; }
+dl { display: grid; gap: .4rem 1.5rem; grid-template-columns: max-content 1fr; } dt { color: color-mix(in srgb, CanvasText 70%, Canvas); } dd { margin: 0; }
 @media (max-width: 34rem) { dl { display: block; } dd { margin-bottom: .6rem; } }
 @media print { body { margin: 0; max-width: none; } }
 """

@@ -168,7 +168,7 @@ def narrow(grant_id: str) -> Any:
         actions.narrow(current.broker(), person().person_id, raw, kept, version=int(version) if is_number else 0)
     except errors.Unprocessable as refused:
         return _narrow_page(grant, {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors} or {"": refused.detail})
-    flash(f"Narrowed. From now on {grant.name} can {'add' if grant.collects else 'see'} only what this page says.", "good")
+    flash(f"Narrowed. From now on {grant.called} can {'add' if grant.collects else 'see'} only what this page says.", "good")
     return _back(grant_id)
 
 

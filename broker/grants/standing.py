@@ -43,9 +43,11 @@ NOTHING: Final = Cut(whole=False, taken=())
 
 def word(grant: Grant, cut: Cut, now: dt.datetime) -> tuple[str, str]:
     """The state as a word, and its tone: a grant of which nothing can be seen is not called live."""
-    if cut.whole and grant.state(now) == "active":
+    if grant.state(now) != "active":
+        return state(grant, now)
+    if cut.whole:
         return ("Stopped by your terms" if grant.collects else "Hidden by your terms"), "stop"
-    return state(grant, now)
+    return state(grant, now) if grant.countersigned_at else ("Not signed yet", "")
 
 
 def cuts(tx: Connection, ring: Keyring, found: Iterable[Grant], bought: Bought, now: dt.datetime) -> dict[bytes, Cut]:
@@ -77,14 +79,15 @@ def _cut(grant: Grant, denies: Collection[Deny], facts: VendorFacts, now: dt.dat
         part = f"Part {number}. " if len(grant.clauses) > 1 else ""
         # Where one rule takes all of it, the others take nothing more.
         said = [(deny, shrinking(deny, clause, grant.name)) for deny in [each for each in mine if _takes_all(each, clause)][:1] or mine]
-        taken += [Taken(f"{part}{sentence}", _rule(deny), _anchor(deny)) for deny, sentence in said if sentence is not None]
+        taken += [Taken(f"{part}{sentence}", _rule(deny, clause), _anchor(deny)) for deny, sentence in said if sentence is not None]
         whole = whole and all(any(_takes_all(deny, atom) for deny in mine) for atom in _atoms(clause))
     return Cut(whole, tuple(taken)) if taken else NOTHING
 
 
-def _rule(deny: Deny) -> str:
-    """What the rule forbids; that the extension may not add it either is not the vendor's matter."""
-    return explain_terms.deny_sentence(deny).removesuffix(f" {explain_terms.TEMPLATES['extension too']}")
+def _rule(deny: Deny, clause: Clause) -> str:
+    """What the rule forbids; that the extension may not add it either stands only where the grant is the extension's."""
+    said = explain_terms.deny_sentence(deny)
+    return said if clause.action == "write" else said.removesuffix(f" {explain_terms.TEMPLATES['extension too']}")
 
 
 def _anchor(deny: Deny) -> str:

@@ -1,6 +1,7 @@
 """A grant that the terms in force hide, wholly or in part: the person's pages say so and name the rule; the vendor learns nothing by it."""
 
 import datetime as dt
+import re
 from typing import Any
 
 import pytest
@@ -114,6 +115,9 @@ def test_the_extension_too(alice: Browser) -> None:
     listed = " ".join(alice.get("/grants").text.split())
     assert HIDDEN not in listed
     assert "Stopped by your terms" in listed
+    page = alice.get(re.findall(r'href="(/grants/[^"/]+)"', listed)[0]).text
+    assert "<title>Grant of your extension" in page
+    assert "as long as they do, your extension can add nothing by this grant." in page
 
 
 def test_the_vendor_learns_nothing_new(alice: Browser, bookshop: Shop) -> None:
@@ -124,6 +128,13 @@ def test_the_vendor_learns_nothing_new(alice: Browser, bookshop: Shop) -> None:
     refused = bookshop.read()
     assert refused.status_code == 403
     assert "terms" not in refused.text
+
+
+def test_a_grant_that_nobody_signed_is_not_called_live(alice: Browser, bookshop: Shop) -> None:
+    grant = bookshop.connect(alice, sign=False)["grant_id"]
+    assert all("Not signed yet</span>" in page and "Live</span>" not in page for page in pages(alice, grant))
+    assert bookshop.countersign().status_code == 204
+    assert all("Live</span>" in page and "Not signed yet" not in page for page in pages(alice, grant))
 
 
 def test_it_is_the_persons_own(alice: Browser, bob: Browser, bookshop: Shop) -> None:
