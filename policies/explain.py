@@ -263,6 +263,11 @@ def _purposes(clause: Clause) -> str:
     return join((about.label for name, about in PURPOSES.items() if name in clause.purposes), "or")
 
 
+def deletion(duties: Duties) -> str:
+    """Say when rows must be deleted."""
+    return _say("retention", retention=_within(duties.retention), on_end=_within(duties.on_end))
+
+
 def _duties(duties: Duties) -> list[str]:
     uses = {"profiling": duties.profiling, "tracking": duties.tracking, "ai_training": duties.ai_training}
     forbidden = [TEMPLATES[use] for use, allowed in uses.items() if not allowed] + [TEMPLATES["onward"]] * (duties.onward == "none")
@@ -274,11 +279,6 @@ def _duties(duties: Duties) -> list[str]:
     must = [] if "*" in duties.storage else [_say("storage", regions=join((REGIONS.get(name, name) for name in sorted(duties.storage)), "or"))]
     must += [TEMPLATES["portability"]] if duties.portability else []
     return [*sentences, _say("must", duties=join([*must, _say("breach_notice", length=_within(duties.breach_notice))], "and"))]
-
-
-def deletion(duties: Duties) -> str:
-    """Say when rows must be deleted."""
-    return _say("retention", retention=_within(duties.retention), on_end=_within(duties.on_end))
 
 
 def _onward(duties: Duties) -> list[str]:
