@@ -21,7 +21,7 @@ LEAVES = {
     "vault": {"envelope", "derive", "slots", "keys", "heads", "credentials", "passwords", "signing"},
     "ledger": {"proofs", "sentences", "narrowings"},
     "terms": {"sentences"},
-    "grants": {"sentences", "agreements", "statements", "details", "files", "standing"},
+    "grants": {"sentences", "agreements", "statements", "details", "files", "cuts"},
     "vendors": {"words"},
     "oauth": {"gate", "assertion"},
     "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},

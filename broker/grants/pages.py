@@ -11,10 +11,10 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from broker import current, errors
 from broker.events import queries as events
-from broker.grants import actions, agreements, queries, schemas, sentences, standing, statements
+from broker.grants import actions, agreements, cuts, queries, schemas, sentences, statements
+from broker.grants.cuts import Cut
 from broker.grants.files import FILES, Kept
 from broker.grants.queries import Grant, Use
-from broker.grants.standing import Cut
 from broker.ledger import queries as ledger
 from broker.ledger import sentences as said
 from broker.session import own_path, person, signed_in
@@ -44,11 +44,11 @@ class Shown:
 def shown(tx: Connection, ring: Keyring, found: list[Grant], now: dt.datetime) -> list[Shown]:
     """Grants of one person as lists show them."""
     use = queries.use_since(tx, ring.person_id, now.date().replace(day=1))
-    cuts = standing.cuts(tx, ring, found, partial(events.bought_at, tx, ring), now)
+    taken = cuts.of(tx, ring, found, partial(events.bought_at, tx, ring), now)
     return [
-        Shown(grant, *standing.word(grant, cut, now), sentences.in_short(grant, now), use.get(grant.grant_id, _UNUSED), cut)
+        Shown(grant, *cuts.word(grant, cut, now), sentences.in_short(grant, now), use.get(grant.grant_id, _UNUSED), cut)
         for grant in found
-        for cut in [cuts.get(grant.grant_id, standing.NOTHING)]
+        for cut in [taken.get(grant.grant_id, cuts.NOTHING)]
     ]
 
 

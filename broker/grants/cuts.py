@@ -50,7 +50,7 @@ def word(grant: Grant, cut: Cut, now: dt.datetime) -> tuple[str, str]:
     return state(grant, now) if grant.countersigned_at else ("Not signed yet", "")
 
 
-def cuts(tx: Connection, ring: Keyring, found: Iterable[Grant], bought: Bought, now: dt.datetime) -> dict[bytes, Cut]:
+def of(tx: Connection, ring: Keyring, found: Iterable[Grant], bought: Bought, now: dt.datetime) -> dict[bytes, Cut]:
     """What the terms take from each of these grants of one person, by grant_id; from one that has ended they take nothing more."""
     denies = terms.current(tx, ring).deny
     return {grant.grant_id: _cut(grant, denies, _facts(tx, grant, denies, bought), now) for grant in found if grant.state(now) in LIVE}
