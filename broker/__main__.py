@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -164,14 +165,19 @@ def terms_show(broker: "Broker", name: str | None, number: int | None, words: bo
 
 @main.command()
 @click.option("--person", "name", help="Whose ledger; everybody's by default.")
-@click.option("--agreement", "file", type=click.File("rb"), help="A signed agreement to check instead; needs no broker.")
+@click.option(
+    "--agreement", "files", type=click.File("rb"), multiple=True,
+    help="A signed agreement to check instead, offline and without a broker. Give it again for the statements (changes.json) or receipts about that agreement.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def verify(name: str | None, file: Any, as_json: bool) -> None:  # noqa: FBT001 - a click option
-    """Recompute the ledger from its entries, offline, and say in one sentence whether it holds; or check a signed agreement."""
+def verify(name: str | None, files: Sequence[Any], as_json: bool) -> None:  # noqa: FBT001 - a click option
+    """Recompute the ledger from its entries, offline, and say in one sentence whether it holds; or check the signed files of a grant."""
     from broker import verifying  # noqa: PLC0415 - see opened
 
-    if file is not None:
-        found = verifying.agreement(file.read(verifying.MOST_BYTES + 1))
+    if files and name:
+        raise click.UsageError("A file needs no --person: who agreed stands in it.")
+    if files:
+        found = verifying.signed([(file.name, file.read(verifying.MOST_BYTES + 1)) for file in files])
     else:
         with opened() as broker:
             found = verifying.ledger(broker, person_named(broker, name) if name else None)

@@ -8,11 +8,12 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import Any
 
-from flask import Blueprint, abort, render_template, url_for
+from flask import Blueprint, abort, redirect, render_template, url_for
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup
+from werkzeug.wrappers import Response
 
 FOLDER = Path(__file__).parent / "docs"
 PROBLEMS = "reference/problems"
@@ -34,9 +35,13 @@ def index() -> str:
     return _show("index")
 
 
+@documentation.get("/docs/", defaults={"name": ""})
 @documentation.get("/docs/<path:name>")
-def document(name: str) -> str:
-    """One page of the documentation; a folder shows its index.md."""
+def document(name: str) -> str | Response:
+    """One page of the documentation; a folder shows its index.md, with or without a slash at its end."""
+    plain = name.rstrip("/")
+    if plain != name or not name:
+        return redirect(url_for(".document", name=plain) if plain else url_for(".index"), 308)
     return _show(name)
 
 

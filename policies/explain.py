@@ -103,6 +103,9 @@ TEMPLATES: Mapping[str, str] = {
     "narrowed": "{what}: they asked for {asked}, your terms allow {given}. {because}.",
     "narrowed away": "Of one thing they asked for ({asked}) nothing can be given. {because}.",
     "by a rule": "{because} (rule {rule})",
+    "lessened": "{what}: now {after}, before {before}.",
+    "fewer": "{what}: no longer {gone}, still {after}.",
+    "until": "until {date}",
     "nothing of it": "Your terms give nothing of it",
     "asked to read": "to see events of yours",
     "asked to contact": "to write to you",
@@ -142,10 +145,15 @@ def _within(hours: int) -> str:
     return _time(hours) if _time(hours)[0].isdigit() else f"1 {_time(hours)}"
 
 
+def day(text: str) -> str:
+    """Return the day of an instant in words."""
+    return _date(read_instant(text, ""))
+
+
 def _date(at: datetime) -> str:
     """Return the UTC date in words, such as `30 May 2027`."""
-    day = write_instant(at)
-    return f"{int(day[8:10])} {_MONTHS[int(day[5:7]) - 1]} {day[:4]}"
+    text = write_instant(at)
+    return f"{int(text[8:10])} {_MONTHS[int(text[5:7]) - 1]} {text[:4]}"
 
 
 def _quote(text: str) -> str:
@@ -255,6 +263,11 @@ def _purposes(clause: Clause) -> str:
     return join((about.label for name, about in PURPOSES.items() if name in clause.purposes), "or")
 
 
+def deletion(duties: Duties) -> str:
+    """Say when rows must be deleted."""
+    return _say("retention", retention=_within(duties.retention), on_end=_within(duties.on_end))
+
+
 def _duties(duties: Duties) -> list[str]:
     uses = {"profiling": duties.profiling, "tracking": duties.tracking, "ai_training": duties.ai_training}
     forbidden = [TEMPLATES[use] for use, allowed in uses.items() if not allowed] + [TEMPLATES["onward"]] * (duties.onward == "none")
@@ -262,7 +275,7 @@ def _duties(duties: Duties) -> list[str]:
     sentences = [_say("must not", uses=join(forbidden, "or"))] if forbidden else []
     sentences += [_say("may", uses=join(permitted, "and"))] if permitted else []
     sentences += _onward(duties)
-    sentences.append(_say("retention", retention=_within(duties.retention), on_end=_within(duties.on_end)))
+    sentences.append(deletion(duties))
     must = [] if "*" in duties.storage else [_say("storage", regions=join((REGIONS.get(name, name) for name in sorted(duties.storage)), "or"))]
     must += [TEMPLATES["portability"]] if duties.portability else []
     return [*sentences, _say("must", duties=join([*must, _say("breach_notice", length=_within(duties.breach_notice))], "and"))]
@@ -320,9 +333,24 @@ def narrowing(line: Narrowing) -> str:
     because = _say("by a rule", because=because, rule=_quote(line.rule)) if line.rule else because
     if away:
         return _say("narrowed away", asked=TEMPLATES.get(f"asked to {line.asked}", TEMPLATES["asked otherwise"]), because=because)
-    noun = FIELDS[line.dim[len(_FIELDS) :]].noun if line.dim.startswith(_FIELDS) else DIMENSIONS[line.dim]
-    what = noun[0].upper() + noun[1:]
-    return _say("narrowed", what=what, asked=_value(line.dim, line.asked), given=_value(line.dim, line.given), because=because)
+    return _say("narrowed", what=_noun(line.dim), asked=_value(line.dim, line.asked), given=_value(line.dim, line.given), because=because)
+
+
+def lessened(dim: str, before: Any, after: Any) -> str:
+    """Say what a dimension of a clause is since its person narrowed it, and what it was."""
+    if dim == "validity":
+        before, after = (_say("until", date=day(each["until"])) for each in (before, after))
+        return _say("lessened", what=_noun(dim), before=before, after=after)
+    if isinstance(before, list) and isinstance(after, list) and after and set(after) < set(before):
+        gone = [each for each in before if each not in after]
+        return _say("fewer", what=_noun(dim), gone=_value(dim, gone), after=_value(dim, after))
+    return _say("lessened", what=_noun(dim), before=_value(dim, before), after=_value(dim, after))
+
+
+def _noun(dim: str) -> str:
+    """Name a dimension, to begin a sentence."""
+    noun = FIELDS[dim[len(_FIELDS) :]].noun if dim.startswith(_FIELDS) else DIMENSIONS[dim]
+    return noun[0].upper() + noun[1:]
 
 
 def _value(dim: str, value: Any) -> str:
@@ -344,7 +372,7 @@ def _value(dim: str, value: Any) -> str:
 def _plain(text: str) -> str:
     """Return `90 days` for P90D, `24 in 1 day` for 24/P1D, the day of an instant; other words as they are."""
     if text.endswith("Z"):
-        return _date(read_instant(text, ""))
+        return day(text)
     count, _, period = text.removeprefix("delete:").rpartition("/")
     try:
         length = _within(read_duration(period, ""))

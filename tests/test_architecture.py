@@ -19,9 +19,9 @@ ORDER = ("models", "queries", "actions")
 # Pure or leaf modules of the lower half, by folder, beside models, queries and actions.
 LEAVES = {
     "vault": {"envelope", "derive", "slots", "keys", "heads", "credentials", "passwords", "signing"},
-    "ledger": {"proofs", "sentences"},
+    "ledger": {"proofs", "sentences", "narrowings"},
     "terms": {"sentences"},
-    "grants": {"sentences", "agreements", "statements", "details", "files"},
+    "grants": {"sentences", "agreements", "statements", "details", "files", "cuts"},
     "vendors": {"words"},
     "oauth": {"gate", "assertion"},
     "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},

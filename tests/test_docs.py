@@ -1,5 +1,6 @@
 """The documentation under test: settings, routes, problems and commands without their words fail, and so do README blocks that are not true."""
 
+import datetime as dt
 import json
 import re
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import click
 import pytest
 from flask import Flask
+from makers import Browser, Clock, Shop, purchase, purchases
 
 from broker import errors
 from broker.__main__ import main
 from broker.config import sentences
+from broker.events import schemas
 from policies.terms import Terms
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +50,63 @@ def test_every_api_route_has_its_heading(app: Flask) -> None:
     told = [headings("reference/events-api"), headings("reference/grants-api")]
     assert set.union(*told) == {re.sub(r"<([a-z_]+)>", r"{\1}", each) for each in found}
     assert not set.intersection(*told)
+
+
+def section(name: str, heading: str) -> str:
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    return text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+
+
+def rows(text: str) -> set[str]:
+    """The names in the first column of a section's tables."""
+    return {name for line in re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE) for name in re.findall(r"`([^`]+)`", line)}
+
+
+def test_every_parameter_is_named() -> None:
+    assert set(schemas._EVENTS.fields) <= rows(section("reference/events-api", "GET /v1/events"))
+    assert set(schemas._ANSWERS.fields) <= rows(section("reference/events-api", "GET /v1/answers"))
+    assert set(schemas.Batch().fields) <= rows(section("reference/events-api", "POST /v1/events"))
+
+
+def test_every_member_of_an_answer_is_named(alice: Browser, bookshop: Shop, clock: Clock) -> None:
+    alice.store(purchase(clock() - dt.timedelta(days=3)))
+    tokens = bookshop.connect(alice, [purchases(), {**purchases(), "want": {"form": "answers", "answers": ["recency"]}}])
+    told = bookshop.call("GET").json
+    grants = rows(section("reference/grants-api", "GET /v1/grants/{grant_id}"))
+    for found in (told, told["authorization_details"][0], told["narrowed"][0]):
+        assert set(found) <= grants, set(found) - grants
+    assert set(tokens) <= rows(section("reference/oauth-api", "POST /oauth/token"))
+    events = section("reference/events-api", "GET /v1/events")
+    assert {"items", "next", "id", "kind", "action"} <= rows(events)
+    assert set(bookshop.push().json) <= rows(section("reference/oauth-api", "POST /oauth/par"))
+
+
+def test_every_refusal_of_a_call_is_named() -> None:
+    both = {"no-token", "invalid-token", "not-granted", "rate-limit", "unprocessable", "bad-request", "ledger-unavailable"}
+    for name, heading, more in (
+        ("events-api", "GET /v1/events", {"grant-paused", "agreement-unsigned", "invalid-cursor", *both}),
+        ("events-api", "GET /v1/answers", {"grant-paused", "agreement-unsigned", *both}),
+        ("events-api", "POST /v1/events", {"too-large", "unsupported-media-type", "storage-full", "grant-paused", *both} - {"ledger-unavailable"}),
+        ("grants-api", "PUT /v1/grants/{grant_id}/signature", {"conflict", "too-large", "unsupported-media-type", "not-found", "bad-request", "unprocessable"}),
+    ):
+        assert more <= set(re.findall(r"`([a-z-]+)`", section(f"reference/{name}", heading))), (heading, more - set(re.findall(r"`([a-z-]+)`", section(f"reference/{name}", heading))))
+
+
+def test_every_oauth_endpoint_has_its_heading(app: Flask) -> None:
+    found = {rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith(("/oauth/", "/.well-known/"))}
+    told = {heading.partition(" ")[2] for heading in headings("reference/oauth-api") if heading.startswith(("GET ", "POST "))}
+    assert {rule for rule in found if "<" not in rule and not rule.startswith("/oauth/authorize/")} == told
+
+
+def test_every_option_is_named() -> None:
+    """Options that only one command has stand beside it, those of several once below."""
+    text = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+
+    def options(command: click.Command) -> set[str]:
+        own = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        return own.union(*(options(each) for each in command.commands.values())) if isinstance(command, click.Group) else own
+
+    assert {option for option in options(main) if option not in text and not option.endswith("-column")} == set()
 
 
 def test_every_scope_is_named() -> None:

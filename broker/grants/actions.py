@@ -251,8 +251,8 @@ def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, 
         client_id = queries.client_of(tx, person_id, grant_id)
         grant = _if_it_opens(tx, ring, grant_id, change)
     about: dict[str, Any] = {"client": client_id, **({"vendor": grant.vendor_id} if grant and grant.vendor_id else {})}
-    if change.clauses:
-        about["clauses"] = [clause.to_json() for clause in change.clauses]
+    if change.clauses and grant:
+        about |= {"was": [clause.to_json() for clause in grant.clauses], "clauses": [clause.to_json() for clause in change.clauses]}
     entry = ledger.Entry(change.act, now, by=change.by, grant=queries.to_text(grant_id), reasons=(change.reason,) if change.reason else (), about=about)
     guard = _updating(person_id, grant_id, change.start, version=version, **values, **change.values)
     say = _stating(ring, grant, change, now) if grant else None

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
@@ -9,12 +10,15 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response as BaseResponse
 
 from broker import current, errors
-from broker.grants import actions, agreements, queries, schemas, sentences, statements
+from broker.events import queries as events
+from broker.grants import actions, agreements, cuts, queries, schemas, sentences, statements
+from broker.grants.cuts import Cut
 from broker.grants.files import FILES, Kept
 from broker.grants.queries import Grant, Use
 from broker.ledger import queries as ledger
 from broker.ledger import sentences as said
 from broker.session import own_path, person, signed_in
+from broker.vault.keys import Keyring
 from broker.words import many
 
 pages: Final = Blueprint("grants", __name__)
@@ -27,19 +31,25 @@ _UNUSED: Final = Use(None, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A grant in a list: with its state in words, what it lets do in one sentence, and its use this month."""
+    """A grant in a list: with its state in words, what it lets do in one sentence, its use this month, and what the terms take from it."""
 
     grant: Grant
     word: str
     tone: str
     sentence: str
     use: Use
+    cut: Cut
 
 
-def shown(tx: Connection, found: list[Grant], now: dt.datetime) -> list[Shown]:
+def shown(tx: Connection, ring: Keyring, found: list[Grant], now: dt.datetime) -> list[Shown]:
     """Grants of one person as lists show them."""
-    use = queries.use_since(tx, found[0].person_id, now.date().replace(day=1)) if found else {}
-    return [Shown(grant, *sentences.state(grant, now), sentences.in_short(grant, now), use.get(grant.grant_id, _UNUSED)) for grant in found]
+    use = queries.use_since(tx, ring.person_id, now.date().replace(day=1))
+    taken = cuts.of(tx, ring, found, partial(events.bought_at, tx, ring), now)
+    return [
+        Shown(grant, *cuts.word(grant, cut, now), sentences.in_short(grant, now), use.get(grant.grant_id, _UNUSED), cut)
+        for grant in found
+        for cut in [taken.get(grant.grant_id, cuts.NOTHING)]
+    ]
 
 
 def _matching(found: list[Grant], state: str, domain: str, now: dt.datetime) -> list[Grant]:
@@ -58,7 +68,7 @@ def index() -> Any:
         every = queries.every(tx, who.ring)
         found = _matching(every, state, search.lower(), now)
         start = next((place for place, grant in enumerate(found, 1) if grant.id == below), 0)
-        lines = shown(tx, found[start : start + PAGE], now)
+        lines = shown(tx, who.ring, found[start : start + PAGE], now)
     more = url_for("grants.index", state=state or None, search=search or None, below=lines[-1].grant.id) if len(found) > start + PAGE else ""
     live = sum(grant.state(now) == "active" for grant in every)
     return render_template("grants/list.html", lines=lines, any=bool(every), live=live, state=state, search=search, more=more, first=bool(start), now=now)
@@ -72,20 +82,20 @@ def show(grant_id: str) -> Any:
     now = broker.now()
     with broker.reading() as tx:
         grant = queries.one(tx, who.ring, queries.to_bytes(grant_id))
-        use = queries.use_since(tx, who.person_id, now.date().replace(day=1)).get(grant.grant_id, _UNUSED)
+        line = shown(tx, who.ring, [grant], now)[0]
         entries = ledger.page(tx, who.ring, ledger.Wanted(grant=grant.id), limit=ENTRIES)
         act = "upload" if grant.collects else "read"
         last = ledger.page(tx, who.ring, ledger.Wanted(grant=grant.id, act=act, outcome="permitted"), limit=1).entries
         signed = queries.agreement(tx, who.ring, grant.grant_id)
         changes = queries.changes_of(tx, who.ring, grant.grant_id)
-    word, tone = sentences.state(grant, now)
     names = {grant.client_id: grant.name}
-    lines = [(entry, said.moment(entry), said.sentence(entry, names)) for entry in entries.entries]
+    lines = [(entry, said.moment(entry), said.sentence(entry, names), said.narrowed(entry, names)) for entry in entries.entries]
     return render_template(
-        "grants/grant.html", grant=grant, word=word, tone=tone, use=use, lines=lines, more=entries.older is not None, now=now, words=sentences,
-        last=said.moment(last[0]) if last else None, delete_by=sentences.delete_by(grant, use.last), about=_about(grant),
+        "grants/grant.html", grant=grant, word=line.word, tone=line.tone, use=line.use, cut=line.cut, lines=lines, more=entries.older is not None, now=now,
+        last=said.moment(last[0]) if last else None, delete_by=sentences.delete_by(grant, line.use.last), about=_about(grant), words=sentences,
         agreement=signed.content if signed else None, digest=agreements.digest(signed.payload) if signed else "",
-        changes=[sentences.changed(statements.content(each)) for each in changes], files=FILES, sign_by=grant.given_at + actions.SIGN_WITHIN,
+        changes=list(sentences.changed(map(statements.content, changes), signed.content["clauses"], grant.name)) if signed else [],
+        files=FILES, sign_by=grant.given_at + actions.SIGN_WITHIN,
     )  # fmt: skip
 
 
@@ -158,7 +168,7 @@ def narrow(grant_id: str) -> Any:
         actions.narrow(current.broker(), person().person_id, raw, kept, version=int(version) if is_number else 0)
     except errors.Unprocessable as refused:
         return _narrow_page(grant, {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors} or {"": refused.detail})
-    flash(f"Narrowed. From now on {grant.name} can {'add' if grant.collects else 'see'} only what this page says.", "good")
+    flash(f"Narrowed. From now on {grant.called} can {'add' if grant.collects else 'see'} only what this page says.", "good")
     return _back(grant_id)
 
 

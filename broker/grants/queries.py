@@ -64,8 +64,13 @@ class Grant:
 
     @property
     def name(self) -> str:
-        """How sentences call the other side."""
+        """How sentences call the other side where they begin with it."""
         return self.domain or "Your extension"
+
+    @property
+    def called(self) -> str:
+        """How sentences call the other side further on."""
+        return self.domain or "your extension"
 
     @property
     def collects(self) -> bool:

@@ -1,10 +1,11 @@
 """What a grant's page says in words: its state, how it ended, what ends with it, and what its person made smaller."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from broker.grants.queries import Grant
+from broker.ledger import narrowings
 from broker.words import joined, many
 from policies import explain
 from policies.clauses import Clause
@@ -163,15 +164,19 @@ def _lengths(dim: str, proposed: dict[str, str], chosen: dict[str, str]) -> Iter
 _CHANGES: Final = {
     "paused": "You paused it.",
     "resumed": "You let it run again.",
-    "narrowed": "You made it smaller: what is left stands above.",
+    "narrowed": "You made it smaller.",
     "dpv:ConsentWithdrawn": "You ended it.",
     "dpv:ConsentRevoked": "It was ended, and not by you.",
 }
 
 
-def changed(statement: Mapping[str, Any]) -> tuple[dt.datetime, str]:
-    """When something changed under the agreement, and what, as its signed statement says."""
-    return dt.datetime.fromisoformat(statement["at"]), _CHANGES[statement["state"]]
+def changed(chain: Iterable[Mapping[str, Any]], agreed: Sequence[Mapping[str, Any]], name: str) -> Iterator[tuple[dt.datetime, str, list[str]]]:
+    """When something changed under an agreement, what, and from what to what, as its signed statements say; `agreed` are its clauses."""
+    before = agreed
+    for statement in chain:
+        after = statement.get("clauses", before)
+        yield dt.datetime.fromisoformat(statement["at"]), _CHANGES[statement["state"]], narrowings.sentences(before, after, name)
+        before = after
 
 
 def lesser(clause: Clause, name: str) -> list[tuple[str, str]]:

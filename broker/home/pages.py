@@ -1,13 +1,14 @@
 """The home page: what waits for an answer, who may read, and this month in figures."""
 
+from functools import partial
 from typing import Any, Final
 
 from flask import Blueprint, render_template
 
 from broker import current
 from broker.events import queries as events
+from broker.grants import cuts, sentences
 from broker.grants import queries as grants
-from broker.grants import sentences
 from broker.oauth import queries as oauth
 from broker.rows import NOUNS
 from broker.session import person, signed_in
@@ -28,11 +29,12 @@ def index() -> Any:
         waiting = [(opened, vendors.client(tx, opened.client_id)) for opened in oauth.waiting(tx, who.person_id, now)]
         live = [grant for grant in grants.every(tx, who.ring) if grant.state(now) in grants.LIVE]
         use = grants.use_since(tx, who.person_id, first)
+        taken = cuts.of(tx, who.ring, live[:SHOWN], partial(events.bought_at, tx, who.ring), now)
         month = events.totals(tx, who.person_id, first)
         further = 0 if month else sum(events.totals(tx, who.person_id).values())
     figures = [(NOUNS[kind][number != 1], number) for kind in NOUNS if (number := month.get(kind, 0))]
     reads = sum(each.reads for each in use.values())
-    lines = [(grant, *sentences.state(grant, now), sentences.in_short(grant, now), use.get(grant.grant_id)) for grant in live[:SHOWN]]
+    lines = [(grant, *cuts.word(grant, taken[grant.grant_id], now), sentences.in_short(grant, now), use.get(grant.grant_id)) for grant in live[:SHOWN]]
     return render_template(
         "home/index.html", waiting=waiting, lines=lines, live=len(live), active=any(grant.status == "active" for grant in live), figures=figures,
         reads=reads, month=first, empty=not month and not further, further=further, now=now,

@@ -57,7 +57,7 @@ def index() -> Any:
         page = queries.page(tx, who.ring, _wanted(chosen), below=below)
         names = _names(tx, page.entries)
     zone = ZoneInfo(layout.zone_name())
-    lines = [(entry, sentences.moment(entry).astimezone(zone), sentences.sentence(entry, names), sentences.reasons(entry)) for entry in page.entries]
+    lines = [(entry, sentences.moment(entry).astimezone(zone), sentences.sentence(entry, names), _more(entry, names)) for entry in page.entries]
     days = [(day, list(of_day)) for day, of_day in itertools.groupby(lines, key=lambda line: line[1].date())]
     kept = {name: value for name, value in chosen.items() if value}
     older = url_for("ledger.index", **kept, below=page.older) if page.older else ""  # type: ignore[arg-type]
@@ -66,6 +66,11 @@ def index() -> Any:
         first=url_for("ledger.index", **kept) if below is not None else "",  # type: ignore[arg-type]
         words=sentences, acts=sentences.ACTS, outcomes=sentences.OUTCOMES, scan=queries.SCAN,
     )  # fmt: skip
+
+
+def _more(entry: Entry, names: dict[str, str]) -> list[str]:
+    """What is said below an entry's own sentence: why not, or from what to what."""
+    return [*sentences.reasons(entry), *sentences.narrowed(entry, names)]
 
 
 @pages.get("/ledger/<seq>")
@@ -84,7 +89,7 @@ def show(seq: str) -> Any:
         within = _seen_through(tx, entry) if tags else Slice()
     columns, cells = shown_rows.table([within.trim(event) for event in kept])
     return render_template(
-        "ledger/entry.html", it=entry, at=sentences.moment(entry), sentence=sentences.sentence(entry, names), reasons=sentences.reasons(entry),
+        "ledger/entry.html", it=entry, at=sentences.moment(entry), sentence=sentences.sentence(entry, names), reasons=_more(entry, names),
         words=sentences, other=sentences.other(entry, names), members=_members(entry), columns=columns, cells=cells, sent=len(tags), kept=len(kept),
     )  # fmt: skip
 

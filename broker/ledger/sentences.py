@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from broker.ledger import narrowings
 from broker.words import joined, many
 from policies import explain
 from policies.purposes import PURPOSES
@@ -175,6 +176,11 @@ def sentence(entry: Entry, names: Names) -> str:
 def reasons(entry: Entry) -> list[str]:
     """Every reason, each as a sentence."""
     return [explain.reason(slug) if slug in explain.REASONS else _ENDED.get(slug, f"{slug}.") for slug in entry["reasons"]]
+
+
+def narrowed(entry: Entry, names: Names) -> list[str]:
+    """What a narrowing took away, from what to what; nothing for any other act."""
+    return narrowings.sentences(entry["was"], entry["clauses"], other(entry, names)) if "was" in entry else []
 
 
 def fields(entry: Entry) -> str:

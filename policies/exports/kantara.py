@@ -9,7 +9,6 @@ from policies.clauses import Clause
 from policies.documents import canonical
 from policies.exports.since import Changes, ended, left
 from policies.purposes import PURPOSES
-from policies.times import write_duration
 from policies.vocabulary import KINDS
 
 VERSION = "KI-CR-v1.1.0"
@@ -70,6 +69,4 @@ def _purpose(clause: Clause, name: str, end: str) -> dict[str, Any]:
 
 def _termination(clause: Clause, end: str) -> str:
     end = end or explain.ending(clause.validity)
-    if clause.action != "read":
-        return end
-    return f"{end} Each row is deleted within {write_duration(clause.duties.retention)}, all within {write_duration(clause.duties.on_end)} of the end."
+    return f"{end} {explain.deletion(clause.duties)}" if clause.action == "read" else end

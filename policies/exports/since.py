@@ -6,6 +6,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from policies import explain
 from policies.clauses import Clause
 
 Changes = Sequence[Mapping[str, Any]]
@@ -25,4 +26,4 @@ def end(changes: Changes) -> Mapping[str, Any] | None:
 def ended(changes: Changes) -> str:
     """Say when it was ended, and by whom; empty while it was not."""
     last = end(changes)
-    return f"The {last['by']} ended this on {last['at'][:10]}." if last else ""
+    return f"The {last['by']} ended this on {explain.day(last['at'])}." if last else ""

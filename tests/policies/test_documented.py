@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from policies.clauses import MEMBERS
 from policies.decide import CHECKS, Asked, Grant, Permitted, decide
 from policies.negotiate import negotiate
 from policies.requests import Request
@@ -55,3 +56,9 @@ def test_the_checks_are_those_of_the_table() -> None:
 def test_the_reference_of_the_vocabulary_is_that_of_the_code() -> None:
     """Write it anew with `python -m tests.policies.vocabulary_page`."""
     assert vocabulary_page.PAGE.read_text(encoding="utf-8") == vocabulary_page.page()
+
+
+def test_every_member_of_a_clause_has_its_row() -> None:
+    """A newcomer writes a rule from this page; some members have a row for each of their own."""
+    told = set(re.findall(r"^\| `([a-z_]+)[`.]", vocabulary_page.dimensions(), re.MULTILINE))
+    assert {name for members in MEMBERS.values() for name in members} <= told

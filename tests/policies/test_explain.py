@@ -33,6 +33,26 @@ def says(**members: Any) -> list[str]:
     return explain.clause_sentences(clause(**members), "a.example")
 
 
+@pytest.mark.parametrize(
+    ("dim", "before", "after", "said"),
+    [
+        ("fields.price", "exact", "band", "Price: now the price as a rough range, before the exact price."),
+        ("fields.price", "exact", None, "Price: now nothing, before the exact price."),
+        ("kinds", ["cart", "purchase"], ["purchase"], "Kinds of event: no longer what you put in or took out of a cart, still what you bought."),
+        ("sites", ["*"], ["shop.example"], "Sites: now shop.example, before any."),
+        ("purposes", ["dpv:DirectMarketing"], [], "Purposes: now none, before tell you about their products."),
+        ("duties.retention", "P30D", "P7D", "How long they keep it: now 7 days, before 30 days."),
+        ("duties.profiling", True, False, "Building a profile of you: now no, before yes."),
+        (
+            "validity", {"from": "2026-12-01T00:00:00Z", "until": "2027-05-30T09:30:00Z"}, {"from": "2026-12-01T00:00:00Z", "until": "2027-01-31T23:59:59Z"},
+            "How long it lasts: now until 31 January 2027, before until 30 May 2027.",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_narrowing_says(dim: str, before: Any, after: Any, said: str) -> None:
+    assert explain.lessened(dim, before, after) == said
+
+
 def test_a_clause_in_the_order_of_the_table() -> None:
     assert says() == [
         "a.example may see what you bought, on any site.",

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def test_every_format_tells_what_is_left_and_who_ended_it() -> None:
         assert record["dpv:hasConsentStatus"][2]["dpv:hasDuration"]["rdf:value"] == AGREEMENT["validity"]["until"]
         (purpose,) = receipt["services"][0]["purposes"]
         assert purpose["piiCategory"] == ["what you bought"]
-        assert purpose["termination"].startswith(f"The {by} ended this on 2027-01-05. Each row is deleted within P30D")
+        assert purpose["termination"].startswith(f"The {by} ended this on 5 January 2027. They must delete each row within 30 days, and all within 7 days of the end.")
         (permission,) = policy["permission"]
         assert "price" not in json.dumps(policy)
         end = {"leftOperand": "dateTime", "operator": "lt", "rightOperand": {"@value": "2027-01-05T08:00:00Z", "@type": "xsd:dateTime"}}
@@ -144,6 +145,23 @@ def test_every_format_tells_what_is_left_and_who_ended_it() -> None:
         assert [each["uid"] for each in policy["obligation"]] == [each["uid"] for each in odrl.agreement({**agreement, "clauses": [left]})["obligation"]]
     assert "price" in json.dumps(odrl.agreement(agreement))
     assert odrl.agreement(agreement, changes([left])[:3])["permission"] == odrl.agreement({**agreement, "clauses": [left]})["permission"]
+
+
+def test_no_text_of_an_export_holds_a_duration_or_an_instant() -> None:
+    """Sentences are read by people; ISO 8601 stands alone, where a format wants it."""
+    since = changes(AGREEMENT["clauses"])
+
+    def texts(node: Any) -> Iterator[str]:
+        if isinstance(node, dict | list):
+            for each in node.values() if isinstance(node, dict) else node:
+                yield from texts(each)
+        elif isinstance(node, str) and " " in node:
+            yield node
+
+    for document in (dpv27560.record(AGREEMENT, since), kantara.receipt(AGREEMENT), kantara.receipt(AGREEMENT, since), odrl.agreement(AGREEMENT, since)):
+        found = list(texts(document))
+        assert not [text for text in found if re.search(r"\bP(T?[0-9]+[YMWDH])+\b|[0-9]{4}-[0-9]{2}", text)]
+    assert "This ends on 30 May 2027." in kantara.receipt(AGREEMENT)["services"][0]["purposes"][0]["termination"]
 
 
 def test_a_consent_receipt_holds_the_record() -> None:
@@ -210,7 +228,7 @@ def test_a_kantara_receipt() -> None:
     first = receipt["services"][0]["purposes"][0]
     assert (first["purpose"], first["purposeCategory"]) == ("recommend products to you", ["dpv:ProvideProductRecommendations"])
     assert first["piiCategory"] == ["what you put in or took out of a cart", "what you bought"]
-    assert first["termination"] == "This ends on 30 May 2027. Each row is deleted within P30D, all within P7D of the end."
+    assert first["termination"] == "This ends on 30 May 2027. They must delete each row within 30 days, and all within 7 days of the end."
 
 
 def test_a_vendor_that_says_little_is_not_given_words() -> None:

@@ -124,7 +124,10 @@ def dimensions() -> str:
     }  # fmt: skip
     used = {dim: [action for action, members in MEMBERS.items() if dim.partition(".")[0] in (*members, "action")] for dim in DIMENSIONS}
     rates = {f"rate.{name}": [action for action, names in RATES_OF.items() if name in names] for _, names in RATES_OF.items() for name in names}
-    rows = ((f"`{dim}`", label, listed({**used, **rates}[dim]), meets.get(dim, "the smaller"), written.get(dim, "-")) for dim, label in DIMENSIONS.items())
+    rows = [(f"`{dim}`", label, listed({**used, **rates}[dim]), meets.get(dim, "the smaller"), written.get(dim, "-")) for dim, label in DIMENSIONS.items()]
+    of_fields = [action for action, members in MEMBERS.items() if "fields" in members]
+    # A dimension of its own for each field; to be written, it is one member.
+    rows.insert(5, ("`fields`", "What is shown of each, field by field", listed(of_fields), "the coarser level of each field", "none: every field is hidden"))
     return f"""## The parts of a clause
 
 Of two clauses each part meets as it says here; a rule that leaves a part out has the default. A request that leaves a part out asks for whatever the terms give, fields and sensitive subjects apart.

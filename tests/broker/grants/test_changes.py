@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 from typing import Any
 
 import pytest
@@ -113,6 +114,8 @@ def test_the_files_tell_what_is_left_and_who_ended_it(reading: Browser, bookshop
     after = files()
     assert "price" not in after["odrl.jsonld"]
     assert "What is left" in after["agreement.html"]
+    assert "You made it smaller. Price: now nothing, before the price in steps of 10." in after["agreement.html"]
+    assert not re.search(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T", after["agreement.html"])
     for name in ("kantara.json", "agreement.html"):
         assert f"The {named} ended this on " in after[name]
     parties = content_of(reading, bookshop)
@@ -239,6 +242,46 @@ def test_a_narrowed_grant_shows_less_at_once(reading: Browser, bookshop: Shop) -
     first = reading.get("/ledger?act=read").text.rpartition('href="/ledger/')[2].partition('"')[0]
     assert "A Study" not in reading.get(f"/ledger/{first}").text
     assert "20.00 to" in reading.get(f"/ledger/{first}").text
+
+
+def test_a_narrowing_is_told_in_words(reading: Browser, bookshop: Shop, clock: Clock) -> None:
+    """From what to what, and when: beside each statement on the grant's page, and in the ledger."""
+    bookshop.connect(reading, [purchases(), purchases(fields={"time": "month", "category": "top"})])
+    clauses, version = clauses_of(reading, bookshop)
+    grant, page = bookshop.tokens["grant_id"], f"/grants/{bookshop.tokens['grant_id']}/narrow"
+    until, before = (clock() + dt.timedelta(days=10)).date(), clauses[0].validity.until
+    assert before
+    reading.post(page, {"version": str(version), "c1.field.price": "band", "c1.field.category": "hidden", "until": until.isoformat()}, page=page)
+    reading.post(page, {"version": str(version + 1), "c1.field.price": "hidden", "without": "c2"}, page=page)
+    first = [
+        "Part 1. Price: now the price as a rough range, before the price in steps of 10.", "Part 1. Category: now nothing, before the category.",
+        f"Part 1. How long it lasts: now until {until.day} {until:%B %Y}, before until {before.day} {before:%B %Y}.",
+    ]  # fmt: skip
+    second = [
+        "Part 1. Price: now nothing, before the price as a rough range.",
+        "Part 2 was taken away whole. Before, books.example could see what you bought, on any site.",
+    ]  # fmt: skip
+    shown = reading.get(f"/grants/{grant}").text
+    ledger = reading.get(f"/ledger?grant={grant}&act=narrow").text
+    for text in (shown, ledger):
+        for sentence in (*first, *second):
+            assert sentence in text, sentence
+    entries = [reading.get(f"/ledger/{seq}").text for seq in re.findall(r'href="/ledger/(\d+)"', ledger)]
+    assert [all(sentence in entry for sentence in said) for entry, said in zip(entries, (second, first), strict=True)] == [True, True]
+    assert first[0] not in entries[0]
+
+
+def test_a_narrowing_of_every_kind_is_told(reading: Browser, bookshop: Shop) -> None:
+    """Also what no form offers today, and of the extension's grant, which has no statements."""
+    (clause,), version = clauses_of(reading, bookshop)
+    form = clause.to_json() | {"rate": {"reads": "4/P1D", "rows": "100/P1D"}, "sites": ["shop.example"], "window": {"max_age": "P30D", "min_age": "P1D"}}
+    actions.narrow(reading.app.extensions["broker"], reading.person_id, grant_of(reading, bookshop), [Clause.parse(form)], version=version)
+    text = reading.get("/ledger").text
+    for said in ("Sites: now shop.example, before any.", "How often: now 4 in 1 day, before 24 in 1 day.", "How far back: now 30 days, before 90 days."):
+        assert said in text
+    grant = Extension.connect(reading).tokens["grant_id"]
+    reading.post(f"/grants/{grant}/narrow", {"version": "1", "c1.without": ["page_visit"]}, page=f"/grants/{grant}/narrow")
+    assert "Kinds of event: no longer pages you visited, still what you put in" in reading.get(f"/grants/{grant}").text
 
 
 def test_a_part_taken_away_is_refused_and_the_others_work(reading: Browser, bookshop: Shop) -> None:
