@@ -1,8 +1,10 @@
 """Terms in plain sentences: rules, denies and roster agreements."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from policies.explain import category, clause_sentences, ending, join
+from policies.negotiate import capped
 from policies.purposes import PURPOSES
 from policies.roster import ROSTER
 from policies.terms import Deny, Rule, Terms
@@ -26,6 +28,7 @@ TEMPLATES: Mapping[str, str] = {
     "class": "vendors of the kind “{name}”",
     "member": "members of “{name}”",
     "base": "It stands on the agreement {base}: {sentence}",
+    "no purpose": "Its agreement allows none of these purposes, so nothing can be offered by it.",
     "ending": "A grant by this rule",
     "blocked": "{who} may see nothing, and what they ask is refused without being shown to you.",
     "nobody": "Nobody may {verbs} {what}.",
@@ -99,8 +102,12 @@ def _subject(names: Iterable[str]) -> str:
 
 
 def rule_sentences(rule: Rule, base: str) -> list[str]:
-    """Say what an allow rule lets be offered; its own agreement only where it is not that of the terms."""
-    sentences = clause_sentences(rule.clause, _subject(rule.vendors))
+    """Say what an allow rule lets be offered, no more than its agreement allows; which one that is, only where it is not that of the terms."""
+    clause = capped(rule.clause)
+    # With no purpose left it offers nothing, and the purposes that were meant say why.
+    sentences = clause_sentences(clause if clause.purposes else replace(clause, purposes=rule.clause.purposes), _subject(rule.vendors))
+    if rule.clause.purposes and not clause.purposes:
+        sentences.append(TEMPLATES["no purpose"])
     if rule.clause.base not in ("", base):
         sentences.append(TEMPLATES["base"].format(base=rule.clause.base, sentence=roster_sentence(rule.clause.base)))
     return [*sentences, ending(rule.clause.validity, TEMPLATES["ending"])]

@@ -23,6 +23,12 @@ TEMPLATES: Mapping[str, str] = {
     "comes back": "{name} may again {verb} {what}.",
     "comes back whole": "{name} may {verb} this again, as you gave it.",
     "comes back purpose": "{name} may again use it to {purposes}.",
+    "nothing": "Nothing could be offered by it: {why}.",
+    "nothing requests": "your terms let nobody ask you",
+    "nothing agreement": "the agreement it stands on allows none of these purposes",
+    "nothing over": "its time is over or has not begun",
+    "nothing sensitive": "it names only sensitive subjects, and lets none of them in",
+    "nothing denied": "what is never given takes all of it",
 }
 """One template for each thing that can change; another language is another such table."""
 
@@ -42,6 +48,11 @@ def changes(old: Terms, new: Terms) -> list[str]:
         if known.get(name) != now[name]:
             lines.append(TEMPLATES["changed" if name in before else "added"].format(name=label, text=text))
     return lines + [TEMPLATES["removed"].format(name=label, text=text) for name, (label, text) in before.items() if name not in after]
+
+
+def nothing(why: str) -> str:
+    """Say why an allow rule lets nothing through: requests, agreement, over, sensitive or denied."""
+    return TEMPLATES["nothing"].format(why=TEMPLATES[f"nothing {why}"])
 
 
 def _alone(terms: Terms) -> dict[str, Rule | Deny]:

@@ -230,7 +230,7 @@ def test_a_grant_is_exact_where_the_bound_lies_before_its_window(life: Browser, 
     """Events older than every window are neither opened nor make a number uncertain."""
     bookshop.connect(life, [purchases()])
     monkeypatch.setattr(effects, "OPENED", 10)
-    monkeypatch.setattr(effects, "_count_of_rule", lambda *_: None)
+    monkeypatch.setattr(effects, "_count_of_deny", lambda *_: None)
     text = re.sub(r"<[^>]+>", "", desk.look("/terms/deny", {"kinds": ["purchase"]}).text.split('id="grants"')[1])
     assert "They can see 10 rows now" in " ".join(text.split())
 
@@ -246,3 +246,52 @@ def test_a_long_history_is_looked_at_in_good_time(life: Browser, desk: Any, book
     assert time.monotonic() - began < 5
     assert numbers(text)["less"] >= 1900
     assert "at least" in text
+
+
+def offered(desk: Any, change: dict[str, Any]) -> str:
+    """What the page says of the rows of a new allow rule, all on one line."""
+    rule = {
+        "label": "New", "vendor": ["*"], "kinds": ["purchase"], "field.time": "day", "field.product": "exact", "field.category": "leaf",
+        "purposes": ["dpv:ProvideProductRecommendations"],
+    }  # fmt: skip
+    said = re.sub(r"<[^>]+>", "", desk.look("/terms/allow", {**rule, **change}).text.split('id="rows"')[1].split('id="grants"')[0])
+    return " ".join(said.split())
+
+
+def in_force(person: Browser, **more: Any) -> None:
+    set_terms(person.app.extensions["broker"], person.person_id, {**WIDE, "allow": [], **more})
+
+
+@pytest.mark.parametrize(
+    ("terms", "change", "said"),
+    [
+        ({}, {}, "It covers 10 of your rows now"),
+        ({}, {"base": "PDC-AI"}, "Nothing could be offered by it: the agreement it stands on allows none of these purposes."),
+        ({"base": "PDC-AI"}, {}, "Nothing could be offered by it: the agreement it stands on allows none of these purposes."),
+        ({"base": "PDC-AI"}, {"purposes": ["dpv:ProvideProductRecommendations", "dpv:ScientificResearch"]}, "It covers 10 of your rows now"),
+        ({"base": "PDC-INTENT", "deny": [{"id": "ads", "purposes": ["dpv:Marketing"]}]}, {"purposes": ["dpv:DirectMarketing"]}, "Nothing could be offered by it: what is never given takes all of it."),
+        ({"base": "PDC-INTENT", "deny": [{"id": "ads", "purposes": ["dpv:Marketing"]}]}, {"purposes": ["dpv:DirectMarketing", "dpv:ProvideProductRecommendations"]}, "It covers 10 of your rows now"),
+        ({"deny": [{"id": "toys", "categories": ["toys"]}]}, {}, "It covers 7 of your rows now"),
+        ({"deny": [{"id": "toys", "sites": ["toys.example"]}]}, {}, "It covers 7 of your rows now"),
+        ({"deny": [{"id": "toys", "sites": ["toys.example"], "vendors": ["known"]}]}, {}, "It covers 10 of your rows now"),
+        ({"deny": [{"id": "toys", "sites": ["toys.example"], "vendors": ["known", "https://x.example"]}]}, {"vendor": ["known"]}, "It covers 7 of your rows now"),
+        ({"deny": [{"id": "all", "kinds": ["purchase"]}]}, {}, "Nothing could be offered by it: what is never given takes all of it."),
+        ({"deny": [{"id": "add", "actions": ["write"]}]}, {}, "It covers 10 of your rows now"),
+        ({"requests": "AgentDisallowsRequests"}, {}, "Nothing could be offered by it: your terms let nobody ask you."),
+        ({}, {"classes": ["health"]}, "Nothing could be offered by it: it names only sensitive subjects, and lets none of them in."),
+        ({}, {"categories": ["health"]}, "Nothing could be offered by it: it names only sensitive subjects, and lets none of them in."),
+        ({"allow": [{**WIDE["allow"][0], "id": "New", "label": "New", "validity": {"until": "2020-01-01T00:00:00Z"}}]}, {"rule": "New"}, "Nothing could be offered by it: its time is over or has not begun."),
+        ({}, {"classes": ["health"], "sensitive": ["health"]}, "It covers none of your rows now; future ones could be offered by it."),
+    ],
+)
+def test_rows_are_counted_as_the_whole_terms_let_them_through(life: Browser, desk: Any, terms: dict[str, Any], change: dict[str, Any], said: str) -> None:
+    """Not by the rule alone: its agreement, sensitive subjects, who may ask and what is never given bound it too."""
+    in_force(life, **terms)
+    assert said in offered(desk, change)
+
+
+def test_a_rule_says_no_more_than_its_agreement_allows(life: Browser, desk: Any) -> None:
+    said = offered(desk, {"uses": ["profiling"], "onward": "anonymised"})
+    assert "They must not build a profile of you, track you or train AI with it." in said
+    assert "once nobody can tell" not in said
+    assert "They may build a profile of you." in offered(desk, {"uses": ["profiling"], "base": "SD-BASE-ATP"})
