@@ -317,7 +317,7 @@ def narrowing(line: Narrowing) -> str:
     """Say what was asked, what the terms make of it, and why."""
     away = line.given is None and line.dim in ("action", "base")
     because = TEMPLATES["nothing of it"] if away and line.cause == "not-in-terms" else CAUSES[line.cause]
-    because = _say("by a rule", because=because, rule=_quote(line.rule)) if line.rule else because
+    because = _say("by a rule", because=because, rule=_quote(line.said)) if line.said else because
     if away:
         return _say("narrowed away", asked=TEMPLATES.get(f"asked to {line.asked}", TEMPLATES["asked otherwise"]), because=because)
     noun = FIELDS[line.dim[len(_FIELDS) :]].noun if line.dim.startswith(_FIELDS) else DIMENSIONS[line.dim]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from policies.explain import category, clause_sentences, ending, join
-from policies.negotiate import capped
+from policies.negotiate import Proposal, capped
 from policies.purposes import PURPOSES
 from policies.roster import ROSTER
 from policies.terms import Deny, Rule, Terms
@@ -113,22 +113,41 @@ def rule_sentences(rule: Rule, base: str) -> list[str]:
     return [*sentences, ending(rule.clause.validity, TEMPLATES["ending"])]
 
 
+def name(rule: Rule | Deny) -> str:
+    """Return how its person knows a rule: by the label they gave it, else by what it says first. Ids are for files."""
+    if isinstance(rule, Rule):
+        return rule.label or clause_sentences(rule.clause, _subject(rule.vendors))[0].removesuffix(".")
+    return _forbids(rule).removesuffix(".")
+
+
+def named(proposal: Proposal, terms: Terms) -> Proposal:
+    """Return a proposal whose narrowings name the rules as their person knows them."""
+    rules = terms.rules
+    lines = tuple(replace(line, said=name(rules[line.rule])) if line.rule else line for line in proposal.narrowed)
+    return replace(proposal, narrowed=lines)
+
+
 def deny_sentence(deny: Deny) -> str:
     """Say what a deny forbids, and to whom."""
+    # The extension is nobody's vendor, and has no purpose.
+    anybody = deny.vendors is None or "*" in deny.vendors
+    adds = anybody and deny.purposes is None and (deny.actions is None or {"write"} < deny.actions)
+    return f"{_forbids(deny)} {TEMPLATES['extension too']}" if adds else _forbids(deny)
+
+
+def _forbids(deny: Deny) -> str:
+    """Return what is said first of a deny: all but that the extension may not add it either."""
     said = what(deny)
     if deny.is_whole and deny.vendors is not None and "*" not in deny.vendors:
         return TEMPLATES["blocked"].format(who=_subject(deny.vendors))
-    anybody = deny.vendors is None or "*" in deny.vendors
-    # The extension is nobody's vendor, and has no purpose.
-    adds = anybody and deny.purposes is None and (deny.actions is None or "write" in deny.actions)
     if deny.actions == frozenset({"write"}):
         return TEMPLATES["extension"].format(what=said)
     verbs = join((TEMPLATES[action] for action in ("read", "contact", "ask") if deny.actions is None or action in deny.actions), "or")
     if deny.actions is None:
         verbs = TEMPLATES["read"]
-    who = "" if anybody else _subject(deny.vendors or ())
-    sentence = TEMPLATES["nobody" if anybody else "some"].format(who=who, verbs=verbs, what=said)
-    return f"{sentence} {TEMPLATES['extension too']}" if adds else sentence
+    if deny.vendors is None or "*" in deny.vendors:
+        return TEMPLATES["nobody"].format(verbs=verbs, what=said)
+    return TEMPLATES["some"].format(who=_subject(deny.vendors), verbs=verbs, what=said)
 
 
 def what(deny: Deny) -> str:

@@ -22,7 +22,7 @@ from broker.terms import queries as term_queries
 from broker.vault.keys import Keyring
 from broker.vendors import queries as vendor_queries
 from broker.vendors.queries import Client
-from policies import explain
+from policies import explain, explain_terms
 from policies.clauses import Clause
 from policies.decide import Asked, Denied, Grant, Permitted, decide
 from policies.negotiate import CONFIRMATION, REFUSED, Proposal, negotiate
@@ -93,7 +93,7 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
         version = term_queries.version(tx, ring.person_id)
         earlier = [grant for grant in grant_queries.every(tx, ring) if grant.vendor_id == client.vendor_id]
         told = facts(tx, ring, client, earlier)
-        proposal = collection() if client.public else negotiate(terms, Request.parse(pushed.parameters["request"], told))
+        proposal = collection() if client.public else explain_terms.named(negotiate(terms, Request.parse(pushed.parameters["request"], told)), terms)
     now = now or broker.now()
     clauses = tuple(clause for clause in proposal.clauses if not clause.validity.starting(now).is_empty())
     digest = agreements.digest_of([version, proposal.to_json()])
@@ -189,7 +189,7 @@ def details(consent: Consent, *, sec_gpc: bool) -> dict[str, Any]:
     """What is kept with the grant for the person's page: what was asked, what the terms cut, what was shown and moved."""
     return {
         "request": consent.pushed.parameters["request"],
-        "narrowed": [line.to_json() for line in consent.proposal.narrowed],
+        "narrowed": [{**line.to_json(), "said": line.said} for line in consent.proposal.narrowed],
         "text": consent.text,
         "shown": shown(consent, sec_gpc=sec_gpc),
         "client": {"name": consent.client.name, "domain": consent.client.domain, "vendor": consent.client.vendor_id},

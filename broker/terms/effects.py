@@ -90,13 +90,18 @@ class OnGrant:
 
 @dataclass(slots=True)
 class OnRule:
-    """A new or changed rule: its sentences, and the rows it touches."""
+    """A new or changed rule, an allow rule in full, and the rows it touches."""
 
     rule: Rule | Deny
     sentences: list[str]
     count: Count | None = None
     nothing: str = ""
     """Why an allow rule could let nothing through, whatever the person does; empty where it could."""
+
+    @property
+    def name(self) -> str:
+        """How its person knows it."""
+        return explain_terms.name(self.rule)
 
     @property
     def allows(self) -> bool:
@@ -141,7 +146,7 @@ def find(tx: Connection, ring: Keyring, old: Terms, new: Terms, now: dt.datetime
 
 def _on_rule(rule: Rule | Deny, terms: Terms, now: dt.datetime) -> OnRule:
     if isinstance(rule, Deny):
-        return OnRule(rule, [explain_terms.deny_sentence(rule)], _count_of_deny(rule))
+        return OnRule(rule, [], _count_of_deny(rule))
     found = OnRule(rule, explain_terms.rule_sentences(rule, terms.base))
     if rule.clause.action == "read":
         through = _let_through(rule, terms, now)

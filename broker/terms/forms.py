@@ -25,7 +25,6 @@ _SETS: Final = ("kinds", "classes", "sensitive", "purposes", "answers", "actions
 _DIGITS: Final = re.compile(r"[0-9]{1,5}")
 MISTAKES: Final = {
     "label": "Give it a name of at most 200 ordinary characters, so that you find it again.",
-    "name": "Use a name of at most 200 ordinary characters, or leave it empty.",
     "vendors": "Say for which vendors: tick at least one, or write addresses such as books.example, separated by commas.",
     "kinds": "Tick at least one kind of event.",
     "purposes": "Tick at least one purpose.",
@@ -56,7 +55,7 @@ def filled(what: str, rule: Mapping[str, Any]) -> Form:
     """The fields that make an existing rule."""
     form = blank(what)
     form["rule"] = rule["id"]
-    form["label" if what == "allow" else "name"] = rule.get("label", rule["id"])
+    form["label"] = rule.get("label", "")
     form.setlist("vendor", [name for name in rule.get("vendors", ()) if name in CLASSES_OF_VENDORS])
     form["vendors"] = ", ".join(name.removeprefix("https://") for name in rule.get("vendors", ()) if name not in CLASSES_OF_VENDORS)
     for name in _SETS:
@@ -150,10 +149,9 @@ def deny(form: Form, rule_id: str, old: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": rule_id, **{name: found for name, found in members.items() if found}}
 
 
-def deny_name(form: Form) -> str:
-    """What a deny is called: as its person says, or by the first thing that it names."""
-    named = (form.get("name", "").strip(), *(f"no-{each}" for each in deny(form, "", {}) if each != "id"), "nothing-at-all")
-    return next(each for each in named if each)
+def deny_id(form: Form) -> str:
+    """A new deny's id in files, by the first thing that it names; its person knows it by its sentence."""
+    return next((f"no-{each}" for each in deny(form, "", {}) if each != "id"), "nothing-at-all")
 
 
 def allow(form: Form, rule_id: str, old: Mapping[str, Any]) -> tuple[dict[str, Any], Mistakes]:
@@ -164,7 +162,8 @@ def allow(form: Form, rule_id: str, old: Mapping[str, Any]) -> tuple[dict[str, A
     rows = form.get("form") != "answers"
     needed: dict[str, Any] = {"label": label, "vendors": vendors(form), "kinds": form.getlist("kinds"), "purposes": form.getlist("purposes")}
     needed |= {"fields": shown} if rows else {"answers": form.getlist("answers")}
-    mistakes |= {name: MISTAKES[name] for name, found in needed.items() if not found}
+    unnamed = bool(old) and "label" not in old
+    mistakes |= {name: MISTAKES[name] for name, found in needed.items() if not (found or (unnamed and name == "label"))}
     times = {name: _days(form, name, mistakes) for name in DAYS}
     hours = {name: read_duration(times[name], "") for name in ("max_age", "min_age", "longest")}
     mistakes |= {"max_age": MISTAKES["max_age"]} if hours["max_age"] <= hours["min_age"] else {}
@@ -180,6 +179,8 @@ def allow(form: Form, rule_id: str, old: Mapping[str, Any]) -> tuple[dict[str, A
     }  # fmt: skip
     if form.get("base"):
         rule["base"] = form["base"]
+    if unnamed and not label:
+        del rule["label"]
     return rule, mistakes
 
 
@@ -214,7 +215,7 @@ def _duties(form: Form, times: Mapping[str, str], old: Mapping[str, Any]) -> dic
     }  # fmt: skip
 
 
-_OF_POINTER: Final = {"categories": "topics", "id": "name"}
+_OF_POINTER: Final = {"categories": "topics"}
 
 
 def field_of(pointer: str) -> str:

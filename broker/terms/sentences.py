@@ -14,9 +14,12 @@ from policies.vocabulary import DIMENSIONS, SENSITIVE_CATEGORIES, SENSITIVE_CLAS
 TEMPLATES: Mapping[str, str] = {
     "general base": "The agreement your rules stand on was {old} and is {new}.",
     "general requests": "Who may ask: {new}",
-    "added": "New: “{name}”. {text}",
-    "removed": "Gone: “{name}”. {text}",
-    "changed": "Changed: “{name}”. {text}",
+    "added": "New: {text}",
+    "removed": "Gone: {text}",
+    "changed": "Changed: {text}",
+    "named": "“{label}”. {text}",
+    "renamed": "“{before}” is now called “{label}”. {text}",
+    "in its place": "“{before}” is now “{after}”.",
     "stops": "{name} may {verb} nothing more of this.",
     "stops purpose": "{name} may no longer use it to {purposes}.",
     "loses": "{name} may no longer {verb} {what}.",
@@ -42,12 +45,13 @@ def changes(old: Terms, new: Terms) -> list[str]:
         lines.append(TEMPLATES["general base"].format(old=old.base, new=f"{new.base}. {explain_terms.roster_sentence(new.base)}".removesuffix(".")))
     if old.requests != new.requests:
         lines.append(TEMPLATES["general requests"].format(new=explain_terms.REQUESTS[new.requests]))
-    before, after = _said(old), _said(new)
-    known, now = _alone(old), _alone(new)
-    for name, (label, text) in after.items():
-        if known.get(name) != now[name]:
-            lines.append(TEMPLATES["changed" if name in before else "added"].format(name=label, text=text))
-    return lines + [TEMPLATES["removed"].format(name=label, text=text) for name, (label, text) in before.items() if name not in after]
+    before, after = _alone(old), _alone(new)
+    for rule_id, rule in new.rules.items():
+        if rule_id not in before:
+            lines.append(TEMPLATES["added"].format(text=_said(rule, new)))
+        elif before[rule_id] != after[rule_id]:
+            lines.append(TEMPLATES["changed"].format(text=_different(old.rules[rule_id], rule, old, new)))
+    return lines + [TEMPLATES["removed"].format(text=_said(rule, old)) for rule_id, rule in old.rules.items() if rule_id not in after]
 
 
 def nothing(why: str) -> str:
@@ -61,10 +65,24 @@ def _alone(terms: Terms) -> dict[str, Rule | Deny]:
     return {**terms.rules, **alone}
 
 
-def _said(terms: Terms) -> dict[str, tuple[str, str]]:
-    """Return rule id -> its name and its first sentence."""
-    rules = {rule.id: (rule.label or rule.id, explain_terms.rule_sentences(rule, terms.base)[0]) for rule in terms.allow}
-    return rules | {deny.id: (deny.id, explain_terms.deny_sentence(deny)) for deny in terms.deny}
+def _said(rule: Rule | Deny, terms: Terms) -> str:
+    """Say a rule in short: what it is called, where its person gave it a name, and its first sentence."""
+    if isinstance(rule, Deny):
+        return explain_terms.deny_sentence(rule)
+    text = explain_terms.rule_sentences(rule, terms.base)[0]
+    return TEMPLATES["named"].format(label=rule.label, text=text) if rule.label else text
+
+
+def _different(before: Rule | Deny, rule: Rule | Deny, old: Terms, new: Terms) -> str:
+    """Say what a rule says now and did not say before."""
+    if isinstance(before, Deny) or isinstance(rule, Deny):
+        return TEMPLATES["in its place"].format(before=explain_terms.name(before), after=explain_terms.name(rule))
+    known = explain_terms.rule_sentences(before, old.base)
+    said = explain_terms.rule_sentences(rule, new.base)
+    text = " ".join([sentence for sentence in said if sentence not in known] or said[:1])
+    if before.label != rule.label:
+        return TEMPLATES["renamed"].format(before=explain_terms.name(before), label=explain_terms.name(rule), text=text)
+    return TEMPLATES["named"].format(label=explain_terms.name(rule), text=text)
 
 
 def within(deny: Deny, clause: Clause) -> Deny | None:

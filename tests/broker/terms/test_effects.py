@@ -114,14 +114,14 @@ def test_a_deny_takes_what_the_page_said_and_undo_gives_it_back(life: Browser, d
 
 def test_the_way_back_is_told_as_well(life: Browser, desk: Any, bookshop: Shop) -> None:
     bookshop.connect(life, [wanting()])
-    desk.save("/terms/deny", {"sites": "toys.example", "fields": ["price"], "name": "toys"})
+    desk.save("/terms/deny", {"sites": "toys.example", "fields": ["price"]})
     few = bookshop.read("?limit=1000").json["items"]
-    looked = desk.look("/terms", rule="toys")
+    looked = desk.look("/terms", rule="no-sites")
     assert "books.example may again see the price of" in looked.text
     assert numbers(looked.text) == {"before": 12, "after": 12, "hidden": 0, "shown": 0, "less": 0, "more": 3}
-    desk.save("/terms", rule="toys")
-    desk.save("/terms/deny", {"kinds": ["page_visit"], "name": "visits"})
-    looked = desk.look("/terms", rule="visits")
+    desk.save("/terms", rule="no-sites")
+    desk.save("/terms/deny", {"kinds": ["page_visit"]})
+    looked = desk.look("/terms", rule="no-kinds")
     assert numbers(looked.text)["shown"] == 2
     assert len(few) == 12
 
