@@ -87,6 +87,11 @@ class OnGrant:
     state: str
     parts: list[Part] = field(default_factory=list)
 
+    @property
+    def about(self) -> str:
+        """What it is about: its vendor may have others."""
+        return sentences.grant(self.grant.clauses)
+
 
 @dataclass(slots=True)
 class OnRule:

@@ -9,7 +9,7 @@ from policies.explain import join
 from policies.purposes import PURPOSES
 from policies.slices import ANY, NONE, CarveOut, Slice, normal_fields
 from policies.terms import Deny, Rule, Terms
-from policies.vocabulary import DIMENSIONS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
+from policies.vocabulary import DIMENSIONS, KINDS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
 
 TEMPLATES: Mapping[str, str] = {
     "general base": "The agreement your rules stand on was {old} and is {new}.",
@@ -26,6 +26,7 @@ TEMPLATES: Mapping[str, str] = {
     "comes back": "{name} may again {verb} {what}.",
     "comes back whole": "{name} may {verb} this again, as you gave it.",
     "comes back purpose": "{name} may again use it to {purposes}.",
+    "grant": "{kinds}, to {purposes}",
     "nothing": "Nothing could be offered by it: {why}.",
     "nothing requests": "your terms let nobody ask you",
     "nothing agreement": "the agreement it stands on allows none of these purposes",
@@ -52,6 +53,13 @@ def changes(old: Terms, new: Terms) -> list[str]:
         elif before[rule_id] != after[rule_id]:
             lines.append(TEMPLATES["changed"].format(text=_different(old.rules[rule_id], rule, old, new)))
     return lines + [TEMPLATES["removed"].format(text=_said(rule, old)) for rule_id, rule in old.rules.items() if rule_id not in after]
+
+
+def grant(clauses: Sequence[Clause]) -> str:
+    """Say in a few words what a grant is about, so that two of one vendor are told apart."""
+    kinds = join((about.label for kind, about in KINDS.items() if any(kind in clause.slice.kinds for clause in clauses)), "and")
+    purposes = join((about.label for name, about in PURPOSES.items() if any(name in clause.purposes for clause in clauses)), "or")
+    return TEMPLATES["grant"].format(kinds=kinds, purposes=purposes) if purposes else kinds
 
 
 def nothing(why: str) -> str:

@@ -295,3 +295,19 @@ def test_a_rule_says_no_more_than_its_agreement_allows(life: Browser, desk: Any)
     assert "They must not build a profile of you, track you or train AI with it." in said
     assert "once nobody can tell" not in said
     assert "They may build a profile of you." in offered(desk, {"uses": ["profiling"], "base": "SD-BASE-ATP"})
+
+
+def test_two_grants_of_one_vendor_are_told_apart(life: Browser, desk: Any, bookshop: Shop, clock: Clock) -> None:
+    """Each card and each line links its own grant and says what it is about and when it was given; so do those that stay."""
+    first = bookshop.connect(life, [purchases()])["grant_id"]
+    clock.advance(minutes=3)
+    second = bookshop.connect(life, [wanting(datatypes=["page_visit", "purchase"], purposes=["dpv:CustomerCare"])])["grant_id"]
+    for kind in ("purchase", "search"):
+        text = desk.look("/terms/deny", {"kinds": [kind]}).text.split('id="grants"')[1]
+        said = []
+        for grant in (first, second):
+            card = text.split(f'href="/grants/{grant}"')[1].split('href="/grants/')[0]
+            said.append(" ".join(re.sub(r"<[^>]+>", "", card.split("</p>", 1)[0] if kind == "purchase" else card.split("</li>")[0]).split()))
+        assert "what you bought, to recommend products to you; given " in said[0]
+        assert "pages you visited and what you bought, to help you as a customer; given " in said[1]
+        assert said[0].rpartition("given ")[2] != said[1].rpartition("given ")[2]
