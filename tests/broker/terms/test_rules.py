@@ -283,3 +283,30 @@ def test_pages_stay_small(desk: Any) -> None:
     desk.save("/terms/allow", BOOKS)
     for path in ("/terms", "/terms/general", "/terms/allow", "/terms/deny", "/terms/rules/Bookshops", "/terms/versions", "/terms/versions/1"):
         assert len(desk.person.get(path).data) <= 60_000, path
+
+
+def test_a_star_beside_a_member_stays(desk: Any) -> None:
+    """In a file `*` may stand beside what it includes: saved from the form, the rule is neither narrowed nor, where it forbids, opened."""
+    stars: dict[str, Any] = {"sites": ["*", "shop.example", "self"], "classes": ["shop", "*"], "categories": ["*", "books", "toys/x"], "vendors": ["known", "*", "https://a.example"]}
+    desk.save("/terms/allow", BOOKS)
+    document = desk.terms.to_json()
+    document["allow"][1] |= stars
+    document["allow"][1]["duties"]["storage"] = ["*", "EEA"]
+    document["deny"].append({"id": "odd", "vendors": ["*", "https://a.example", "known"], "kinds": ["search"]})
+    document["deny"].append({"id": "all", "vendors": ["*"], "kinds": ["cart"]})
+    set_terms(desk.person.app.extensions["broker"], desk.person.person_id, document)
+    before = desk.terms
+    for rule in ("Bookshops", "odd", "all"):
+        assert "your terms say this already" in desk.look(f"/terms/rules/{rule}").text, rule
+    desk.save("/terms/rules/Bookshops", {"reads": "6"})
+    desk.save("/terms/rules/odd", {"kinds": ["search", "cart"]})
+    kept = desk.terms.to_json()
+    assert {name: set(kept["allow"][1][name]) for name in stars} == {name: set(entries) for name, entries in stars.items()}
+    assert kept["allow"][1]["duties"]["storage"] == ["*", "EEA"]
+    assert kept["deny"][-2] == {"id": "odd", "vendors": ["*", "https://a.example", "known"], "kinds": ["search", "cart"]}
+    assert desk.terms.rules["Bookshops"].clause.slice == before.rules["Bookshops"].clause.slice
+    # What the person writes in its place counts.
+    desk.save("/terms/rules/Bookshops", {"sites": "shop.example", "storage": "CH"})
+    desk.save("/terms/rules/odd", {"vendors": "b.example"})
+    kept = desk.terms.to_json()
+    assert (kept["allow"][1]["sites"], kept["allow"][1]["duties"]["storage"], kept["deny"][-2]["vendors"]) == (["shop.example"], ["CH"], ["https://b.example"])
