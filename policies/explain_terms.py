@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from policies.explain import category, clause_sentences, ending, join
+from policies.explain import category, clause_sentences, ending, join, site
 from policies.negotiate import Proposal, capped
 from policies.purposes import PURPOSES
 from policies.roster import ROSTER
@@ -103,7 +103,8 @@ def _subject(names: Iterable[str]) -> str:
 
 def rule_sentences(rule: Rule, base: str) -> list[str]:
     """Say what an allow rule lets be offered, no more than its agreement allows; which one that is, only where it is not that of the terms."""
-    clause = capped(rule.clause)
+    # Which agreement it is stands in a sentence of its own, with what it means.
+    clause = replace(capped(rule.clause), base="")
     # With no purpose left it offers nothing, and the purposes that were meant say why.
     sentences = clause_sentences(clause if clause.purposes else replace(clause, purposes=rule.clause.purposes), _subject(rule.vendors))
     if rule.clause.purposes and not clause.purposes:
@@ -155,7 +156,7 @@ def what(deny: Deny) -> str:
     kinds = join((about.label for kind, about in KINDS.items() if kind in (deny.kinds or ())), "or") or TEMPLATES["anything"]
     parts = {
         "fields": join((FIELDS[name].noun for name in FIELDS if name in (deny.fields or ())), "or"),
-        "sites": join((site.removeprefix("=") for site in sorted(deny.sites or ())), "or"),
+        "sites": join((site(name) for name in sorted(deny.sites or ())), "or"),
         "classes": join(sorted(deny.classes or ()), "or"),
         "categories": join((category(path) for path in sorted(deny.categories or ())), "or"),
         "purposes": join((about.label for name, about in PURPOSES.items() if name in (deny.purposes or ())), "or"),

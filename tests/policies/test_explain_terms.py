@@ -59,7 +59,7 @@ def test_every_way_of_asking_has_a_sentence() -> None:
         ({"kinds": ["search"]}, "Nobody may see what you searched for. Your extension may not add that either."),
         ({"actions": ["write"], "classes": ["work"]}, "Your extension may not add anything on work sites."),
         ({"actions": ["contact", "ask"], "categories": ["books", "toys"]}, "Nobody may write to you about or ask you about anything, where it is about books or toys."),
-        ({"actions": ["read"], "fields": ["price"], "sites": ["=www.shop.example"]}, "Nobody may see the price of anything on www.shop.example."),
+        ({"actions": ["read"], "fields": ["price"], "sites": ["=www.shop.example"]}, "Nobody may see the price of anything on the address www.shop.example alone."),
         ({"purposes": ["dpv:DirectMarketing"]}, "Nobody may see anything, if it is to tell you about their products."),
         ({}, "Nobody may see anything. Your extension may not add that either."),
     ],
