@@ -44,7 +44,8 @@ class Count:
     """How many of the person's rows two sets of slices show, and of how many the second shows less; the first slice of a set that shows a row speaks for it."""
 
     def __init__(self, before: Sequence[Slice], after: Sequence[Slice]) -> None:
-        self._judges = [[_compiled(part) for part in parts] for parts in (before, after)]
+        self.slices = (tuple(before), tuple(after))
+        self._judges = [[_compiled(part) for part in parts] for parts in self.slices]
         self.kinds = frozenset().union(*(part.kinds for part in (*before, *after)))
         starts = [part.window.after for part in (*before, *after)]
         self.since: dt.date | None = None if None in starts else min((start.date() for start in starts if start), default=None)
@@ -53,22 +54,35 @@ class Count:
 
     def see(self, event: dict[str, Any]) -> None:
         """Judge one event by both."""
-        # Any alias will do: what matters is whether a row has one.
-        old, new = (next((row for judge in judges if (row := judge(event, str)) is not None), None) for judges in self._judges)
+        before, after = self._judges
+        old, new = _row(before, event), _row(after, event)
         self.before += old is not None
         self.after += new is not None
         if old is not None and new is not None and old != new:
-            told, tells = _told(old), _told(new)
-            self.less += bool(told - tells)
-            self.more += bool(tells - told)
+            self.less += _tells_more(old, new)
+            self.more += _tells_more(new, old)
         self.hidden += new is None and old is not None
         self.shown += old is None and new is not None
 
 
-def _told(row: dict[str, Any]) -> Counter[tuple[str, str]]:
-    """Every single value that a row tells."""
-    own = [(name, str(value)) for name, value in row.items() if name != "items"]
-    return Counter([*own, *((f"items {name}", str(value)) for item in row.get("items", ()) for name, value in item.items())])
+def _row(judges: Sequence[Compiled], event: dict[str, Any]) -> dict[str, Any] | None:
+    for judge in judges:
+        # Any alias will do: what matters is whether a row has one.
+        row = judge(event, str)
+        if row is not None:
+            return row
+    return None
+
+
+def _tells_more(row: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a row tells a value that the other one does not."""
+    mine, theirs = row.get("items", ()), other.get("items", ())
+    own = any(name != "items" and (name not in other or other[name] != value) for name, value in row.items())
+    return own or (mine != theirs and bool(_told(mine) - _told(theirs)))
+
+
+def _told(items: Sequence[dict[str, Any]]) -> Counter[tuple[str, str]]:
+    return Counter((name, str(value)) for item in items for name, value in item.items())
 
 
 @dataclass(slots=True)
@@ -145,7 +159,11 @@ def find(tx: Connection, ring: Keyring, old: Terms, new: Terms, now: dt.datetime
     wanted = [each for each in counted if each.count is not None]
     for each in wanted[COUNTED:]:
         each.count = None
-    count_rows(tx, ring, [each.count for each in wanted if each.count is not None])
+    # Grants that were given alike show the same rows.
+    shared: dict[tuple[tuple[Slice, ...], ...], Count] = {}
+    for each in wanted[:COUNTED]:
+        each.count = shared.setdefault(each.count.slices, each.count) if each.count else None
+    count_rows(tx, ring, list(shared.values()))
     return found
 
 

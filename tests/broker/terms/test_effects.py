@@ -73,7 +73,7 @@ def numbers(text: str) -> dict[str, int]:
     [
         ({"kinds": ["page_visit"]}, ["Kinds of event: books.example may no longer see pages you visited."]),
         ({"sites": "toys.example"}, ["Sites: books.example may no longer see anything on toys.example."]),
-        ({"sites": "www.toys.example"}, ["Sites: books.example may no longer see anything on www.toys.example."]),
+        ({"sites": "www.toys.example"}, ["Sites: books.example may no longer see anything on the address www.toys.example alone."]),
         ({"categories": ["toys"]}, ["Products: books.example may no longer see anything, where it is about toys."]),
         ({"fields": ["price", "title"]}, ["What is shown of each: books.example may no longer see the page title or price of pages you visited or what you bought."]),
         ({"fields": ["url"], "kinds": ["page_visit"]}, ["books.example may no longer see the page address or page title of pages you visited."]),
