@@ -116,6 +116,7 @@ TEMPLATES: Mapping[str, str] = {
     "monetary": "On such a day you spent {bands} on average.",
     "spent unknown": "Nothing of what you spent.",
     "recency": "You last bought {weeks} ago.",
+    "bought lately": "You last bought less than a week ago.",
     "bought unknown": "Nothing of when you last bought.",
 }
 """One template per dimension, and for what is said once; another language is another such table. Vendors' words are quoted."""
@@ -386,7 +387,8 @@ def answers(found: Mapping[str, Any], money: Callable[[Mapping[str, Any]], str])
         sentences.append(_say("monetary", bands=bands) if bands else TEMPLATES["spent unknown"])
     if "recency" in found:
         weeks = found["recency"]
-        sentences.append(TEMPLATES["bought unknown"] if weeks is None else _say("recency", weeks=_times(weeks, "week")))
+        within = TEMPLATES["bought unknown" if weeks is None else "bought lately"]
+        sentences.append(_say("recency", weeks=_times(weeks, "week")) if weeks else within)
     return sentences
 
 

@@ -9,10 +9,11 @@ from policies.explain import join
 from policies.purposes import PURPOSES
 from policies.slices import ANY, NONE, CarveOut, Slice, normal_fields
 from policies.terms import Deny, Rule, Terms
-from policies.vocabulary import DIMENSIONS, KINDS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
+from policies.vocabulary import DIMENSIONS, FIELDS, KINDS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
 
 TEMPLATES: Mapping[str, str] = {
-    "general base": "The agreement your rules stand on was {old} and is {new}.",
+    "general base": "The agreement your rules stand on was {old} and is {new}. {meaning}",
+    "agreement": "“{label}” ({base})",
     "general requests": "Who may ask: {new}",
     "added": "New: {text}",
     "removed": "Gone: {text}",
@@ -43,7 +44,8 @@ def changes(old: Terms, new: Terms) -> list[str]:
     """Say what is different in `new`, one sentence for each rule and each general condition."""
     lines = []
     if old.base != new.base:
-        lines.append(TEMPLATES["general base"].format(old=old.base, new=f"{new.base}. {explain_terms.roster_sentence(new.base)}".removesuffix(".")))
+        was, is_now = (TEMPLATES["agreement"].format(label=explain_terms.roster_label(base), base=base) for base in (old.base, new.base))
+        lines.append(TEMPLATES["general base"].format(old=was, new=is_now, meaning=explain_terms.roster_sentence(new.base)))
     if old.requests != new.requests:
         lines.append(TEMPLATES["general requests"].format(new=explain_terms.REQUESTS[new.requests]))
     before, after = _alone(old), _alone(new)
@@ -149,7 +151,7 @@ def shrinking(deny: Deny, clause: Clause, name: str, *, back: bool = False) -> s
     purposes = join((PURPOSES[each].label for each in sorted(part.purposes or NONE)), "or")
     label = ", ".join(_DIMENSIONS[dim] for dim in dims) or _DIMENSIONS[""]
     if part.fields is not None and part.kinds is None:
-        part = replace(part, kinds=clause.slice.kinds)
+        part = replace(part, kinds=frozenset(kind for kind in clause.slice.kinds if any(kind in FIELDS[hidden].kinds for hidden in part.fields)))
     return f"{label}: {template.format(name=name, verb=verb, what=explain_terms.what(part), purposes=purposes)}"
 
 

@@ -59,6 +59,7 @@ def forbid_prices(tab: Looked, home: str) -> None:
     # A rule that forbids, with a mistake first.
     page.goto(home)
     page.locator("a[href='/terms/deny']").click()
+    page.locator("summary", has_text="Only parts of an event").click()
     page.locator("input[name=fields][value=price]").check()
     page.locator("summary", has_text="Only some sites").click()
     page.fill("input[name=sites]", "what is this")

@@ -219,6 +219,7 @@ def test_labels_are_plain() -> None:
     ("found", "sentences"),
     [
         ({"recency": 1, "frequency": "1"}, ["You bought on 1 day in this time.", "You last bought 1 week ago."]),
+        ({"recency": 0}, ["You last bought less than a week ago."]),
         ({"recency": None, "frequency": "0", "monetary": {}}, ["You bought nothing in this time.", "Nothing of what you spent.", "Nothing of when you last bought."]),
         ({"monetary": {"EUR": {"currency": "EUR"}, "JPY": {"currency": "JPY"}}}, ["On such a day you spent EUR and JPY on average."]),
         ({"frequency": "4-7"}, ["You bought on 4-7 days in this time."]),

@@ -1,5 +1,7 @@
 """Rules by the form: added, changed and removed, with a mistake losing nothing."""
 
+import html
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from broker.ledger import queries as ledger
 from broker.terms.actions import set_terms
 from policies.roster import ROSTER
 from policies.terms import DEFAULT_TERMS, REQUESTS, Terms
+from policies.vocabulary import SITE_CLASSES
 
 BOOKS: dict[str, Any] = {
     "label": "Bookshops", "vendor": ["known"], "vendors": "books.example, https://Other.example/shop?x=1, class:bookshop", "kinds": ["purchase", "cart"],
@@ -310,3 +313,47 @@ def test_a_star_beside_a_member_stays(desk: Any) -> None:
     desk.save("/terms/rules/odd", {"vendors": "b.example"})
     kept = desk.terms.to_json()
     assert (kept["allow"][1]["sites"], kept["allow"][1]["duties"]["storage"], kept["deny"][-2]["vendors"]) == (["shop.example"], ["CH"], ["https://b.example"])
+
+
+def folds(text: str) -> dict[str, tuple[str, bool]]:
+    """The folded parts of a form: title -> what its line says, and whether it is open."""
+    found = re.findall(r'<details class="fold"( open)?><summary>(.*?)<span class="said">(.*?)</span></summary>', text)
+    return {html.unescape(title): (html.unescape(said), bool(is_open)) for is_open, title, said in found}
+
+
+def test_folded_parts_say_what_is_set_inside(desk: Any) -> None:
+    """On a phone the form is short: what is seldom needed is folded, and nothing set in it is out of sight."""
+    blank = folds(desk.person.get("/terms/allow").text)
+    assert blank == {
+        "Only some sites or products, and sensitive subjects": ("any site; any product; sensitive: nothing", False),
+        "More of each event": ("none shown", False),
+        "How often, and how long a grant lasts": ("24 looks and 500 rows a day; a grant lasts 180 days", False),
+        "More purposes": ("none of them", False),
+        "What they must and may do with it": ("each row deleted within 30 days, all within 7 days of the end; passed on to nobody", False),
+    }
+    desk.save("/terms/allow", {**BOOKS, "sensitive": ["health"], "field.title": "exact", "purposes": ["dpv:CustomerCare", "dpv:Advertising"], "reads": "1"})
+    assert [said for said, _ in folds(desk.person.get("/terms/rules/Bookshops").text).values()] == [
+        "their own sites, shop.example and the address www.mail.example alone; books and toys/wood; sensitive: health", "page title",
+        "1 look and 50 rows a day; a grant lasts 100 days", "advertise",
+        "each row deleted within 10 days, all within 7 days of the end; passed on to those who work for them; with a profile of you and a copy for you; kept in EEA and CH",
+    ]  # fmt: skip
+    hours = {"longest": "PT36H", "reads": "no"}
+    assert "“no” looks and 50 rows a day; a grant lasts 36 hours" in {said for said, _ in folds(desk.look("/terms/allow", {**BOOKS, **hours}).text).values()}
+    desk.save("/terms/deny", {"fields": ["price", "query"], "purposes": ["dpv:Marketing"], "classes": list(SITE_CLASSES)})
+    assert folds(desk.person.get("/terms/rules/no-fields").text) == {
+        "Only some sites or products": ("any site; kinds of site: shop, news, search, social, video, travel and 17 more; any product", False),
+        "Only parts of an event": ("search words and price", False), "Only for some purposes": ("promote what they offer", False),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "title"),
+    [
+        ({"sites": "a b"}, "Only some sites or products, and sensitive subjects"), ({"topics": "x"}, "Only some sites or products, and sensitive subjects"),
+        ({"rows": "many"}, "How often, and how long a grant lasts"), ({"longest": "0"}, "How often, and how long a grant lasts"),
+        ({"storage": "Europe"}, "What they must and may do with it"), ({"retention": "soon"}, "What they must and may do with it"),
+    ],
+)  # fmt: skip
+def test_a_fold_is_open_where_something_in_it_is_wrong(desk: Any, wrong: dict[str, str], title: str) -> None:
+    refused = folds(desk.look("/terms/allow", {**BOOKS, **wrong}).text)
+    assert [name for name, (_, is_open) in refused.items() if is_open] == [title]

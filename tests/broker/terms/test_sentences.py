@@ -30,7 +30,7 @@ def test_what_changed_is_said_once_for_each_rule() -> None:
         "deny": [form["deny"][1] | {"fields": ["query"]}, {"id": "new", "kinds": ["search"]}],
     })  # fmt: skip
     assert changes(DEFAULT_TERMS, other) == [
-        f"The agreement your rules stand on was SD-BASE and is SD-BASE-A. {roster_sentence('SD-BASE-A')}",
+        f"The agreement your rules stand on was “To serve me” (SD-BASE) and is “To serve me and analyse” (SD-BASE-A). {roster_sentence('SD-BASE-A')}",
         "Who may ask: Nobody may ask you. Every request is refused without being shown to you.",
         "Changed: “Nobody may see the page title or search words of anything” is now “Nobody may see the search words of anything”.",
         "New: Nobody may see what you searched for. Your extension may not add that either.",

@@ -23,7 +23,7 @@ def test_versions_are_listed_with_day_and_change(desk: Any) -> None:
     text = told(desk.person.get("/terms/versions").text)
     for said in (
         "Version 4 in force", "Gone: Nobody may see what you searched for.", "Version 3", "Changed: “Any shop, to recommend products”.",
-        "The agreement your rules stand on was SD-BASE and is SD-BASE-A-DP.", "Who may ask: Nobody may ask you.", "New: Nobody may see what you searched for.", "Version 0",
+        "The agreement your rules stand on was “To serve me” (SD-BASE) and is “To serve me and analyse, with a copy for me” (SD-BASE-A-DP).", "Who may ask: Nobody may ask you.", "New: Nobody may see what you searched for.", "Version 0",
         "The careful terms everyone starts with",
     ):  # fmt: skip
         assert said in text, said
