@@ -55,6 +55,7 @@ TEMPLATES: Mapping[str, str] = {
     "any site of": "any {classes} site",
     "sites of": "{sites}, if a {classes} site",
     "self": "their own sites",
+    "host": "the address {host} alone",
     "categories": "{places}, only {categories}",
     "sensitive": "Nothing from {classes} sites, and no such products.",
     "sensitive listed": "This includes {subjects}: sites, products and searches.",
@@ -66,10 +67,12 @@ TEMPLATES: Mapping[str, str] = {
     "newest": "Nothing from the last {newest} counts.",
     "after": "Nothing before {date} counts.",
     "before": "Nothing from {date} on counts.",
+    "moment": "{date}, {time} UTC",
     "by asking often": "By asking often they can work out the month.",
     "rate": "They may look {reads} a day, at most.",
     "rate of rows": "They may look {reads} a day and get {rows} a day, at most.",
     "purposes": "They may use it only to {purposes}.",
+    "agreement": "This stands on the standard agreement {base}.",
     "profiling": "build a profile of you",
     "tracking": "track you",
     "ai_training": "train AI with it",
@@ -116,6 +119,7 @@ TEMPLATES: Mapping[str, str] = {
     "monetary": "On such a day you spent {bands} on average.",
     "spent unknown": "Nothing of what you spent.",
     "recency": "You last bought {weeks} ago.",
+    "bought lately": "You last bought less than a week ago.",
     "bought unknown": "Nothing of when you last bought.",
 }
 """One template per dimension, and for what is said once; another language is another such table. Vendors' words are quoted."""
@@ -156,6 +160,12 @@ def _date(at: datetime) -> str:
     return f"{int(text[8:10])} {_MONTHS[int(text[5:7]) - 1]} {text[:4]}"
 
 
+def _moment(at: datetime) -> str:
+    """Return the UTC date, and the time where it is not midnight."""
+    time = write_instant(at)[11:16]
+    return _date(at) if time == "00:00" else _say("moment", date=_date(at), time=time)
+
+
 def _quote(text: str) -> str:
     """Return a vendor's words in quotation marks, out of which they cannot get."""
     return f"“{text.translate(_INNER_MARKS)}”"
@@ -164,6 +174,13 @@ def _quote(text: str) -> str:
 def category(path: str) -> str:
     """Return a category as a sentence has it: a top category is ours, the rest of a path is somebody's words."""
     return _quote(path) if "/" in path else path
+
+
+def site(name: str) -> str:
+    """Return a site as a sentence has it: a domain stands for all its hosts, and one host must not look like it."""
+    if name == SELF:
+        return TEMPLATES["self"]
+    return _say("host", host=name[1:]) if name.startswith("=") else name
 
 
 def _categories(paths: Iterable[str], last: str) -> str:
@@ -178,7 +195,7 @@ def clause_sentences(clause: Clause, vendor_domain: str) -> list[str]:
     if clause.action == "write":
         return _write_sentences(clause, vendor_domain)
     if clause.action in ("contact", "ask"):
-        return [_contact_sentence(clause, vendor_domain)]
+        return [_contact_sentence(clause, vendor_domain), *_agreement(clause)]
     part = clause.slice
     learnt = join((ANSWERS[name] for name in sorted(part.answers)), "and")
     scope = _say("scope" if part.form == "rows" else "scope of answers", name=vendor_domain, answers=learnt, events=_scope(part, "places"))
@@ -188,14 +205,14 @@ def clause_sentences(clause: Clause, vendor_domain: str) -> list[str]:
         sentences += _fields(part)
     sentences += _window(part)
     sentences += [_rate(clause), _say("purposes", purposes=_purposes(clause))]
-    return sentences + _duties(clause.duties)
+    return [*sentences, *_duties(clause.duties), *_agreement(clause)]
 
 
 def _scope(part: Slice, places: str) -> str:
     """Return which events: kinds, sites, classes, categories."""
     kinds = join((about.label for kind, about in KINDS.items() if kind in part.kinds), "and")
     classes = join(sorted(part.classes), "or")
-    sites = join((TEMPLATES["self"] if site == SELF else site.removeprefix("=") for site in sorted(part.sites)), "and")
+    sites = join((site(name) for name in sorted(part.sites)), "and")
     if part.sites == ANY:
         sites = _say("any site" if part.classes == ANY else "any site of", classes=classes)
     elif part.classes != ANY:
@@ -242,9 +259,9 @@ def _window(part: Slice) -> list[str]:
     elif newest:
         sentences.append(_say("newest", newest=newest))
     if window.after is not None:
-        sentences.append(_say("after", date=_date(window.after)))
+        sentences.append(_say("after", date=_moment(window.after)))
     if window.before is not None:
-        sentences.append(_say("before", date=_date(window.before)))
+        sentences.append(_say("before", date=_moment(window.before)))
     if part.form == "rows" and "time" not in part.fields:
         sentences.append(TEMPLATES["by asking often"])
     return sentences
@@ -279,6 +296,12 @@ def _duties(duties: Duties) -> list[str]:
     must = [] if "*" in duties.storage else [_say("storage", regions=join((REGIONS.get(name, name) for name in sorted(duties.storage)), "or"))]
     must += [TEMPLATES["portability"]] if duties.portability else []
     return [*sentences, _say("must", duties=join([*must, _say("breach_notice", length=_within(duties.breach_notice))], "and"))]
+
+
+def _agreement(clause: Clause) -> list[str]:
+    """Name the standard agreement where it permits more than the sentences before it, or is of another kind: two must not read alike."""
+    usual = ("SD-BASE-DP" if clause.duties.portability else "SD-BASE") if clause.action == "read" else "PDC-INTENT"
+    return [] if clause.base in ("", usual) else [_say("agreement", base=clause.base)]
 
 
 def _onward(duties: Duties) -> list[str]:
@@ -330,7 +353,7 @@ def narrowing(line: Narrowing) -> str:
     """Say what was asked, what the terms make of it, and why."""
     away = line.given is None and line.dim in ("action", "base")
     because = TEMPLATES["nothing of it"] if away and line.cause == "not-in-terms" else CAUSES[line.cause]
-    because = _say("by a rule", because=because, rule=_quote(line.rule)) if line.rule else because
+    because = _say("by a rule", because=because, rule=_quote(line.said)) if line.said else because
     if away:
         return _say("narrowed away", asked=TEMPLATES.get(f"asked to {line.asked}", TEMPLATES["asked otherwise"]), because=because)
     return _say("narrowed", what=_noun(line.dim), asked=_value(line.dim, line.asked), given=_value(line.dim, line.given), because=because)
@@ -362,7 +385,7 @@ def _value(dim: str, value: Any) -> str:
         return ending(Validity.read(value, "", Validity()), "an end that").removeprefix("an end that ends ").removesuffix(".") if value else "no end"
     if isinstance(value, list):
         labels = {kind: about.label for kind, about in KINDS.items()} | {name: about.label for name, about in PURPOSES.items()} | ANSWERS | {"*": "any"}
-        word = _quote if dim == "duties.processors" else category
+        word = {"duties.processors": _quote, "sites": site}.get(dim, category)
         return join((labels.get(entry) or word(entry) for entry in value), "and") or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "nothing"}[value]
@@ -392,7 +415,8 @@ def answers(found: Mapping[str, Any], money: Callable[[Mapping[str, Any]], str])
         sentences.append(_say("monetary", bands=bands) if bands else TEMPLATES["spent unknown"])
     if "recency" in found:
         weeks = found["recency"]
-        sentences.append(TEMPLATES["bought unknown"] if weeks is None else _say("recency", weeks=_times(weeks, "week")))
+        within = TEMPLATES["bought unknown" if weeks is None else "bought lately"]
+        sentences.append(_say("recency", weeks=_times(weeks, "week")) if weeks else within)
     return sentences
 
 

@@ -1,8 +1,10 @@
 """Terms in plain sentences: rules, denies and roster agreements."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from policies.explain import category, clause_sentences, ending, join
+from policies.explain import category, clause_sentences, ending, join, site
+from policies.negotiate import Proposal, capped
 from policies.purposes import PURPOSES
 from policies.roster import ROSTER
 from policies.terms import Deny, Rule, Terms
@@ -26,11 +28,13 @@ TEMPLATES: Mapping[str, str] = {
     "class": "vendors of the kind “{name}”",
     "member": "members of “{name}”",
     "base": "It stands on the agreement {base}: {sentence}",
+    "no purpose": "Its agreement allows none of these purposes, so nothing can be offered by it.",
     "ending": "A grant by this rule",
     "blocked": "{who} may see nothing, and what they ask is refused without being shown to you.",
     "nobody": "Nobody may {verbs} {what}.",
     "some": "{who} may not {verbs} {what}.",
     "extension": "Your extension may not add {what}.",
+    "extension whole": "What your extension adds is taken or refused whole, so a rule about single details of it forbids nothing.",
     "extension too": "Your extension may not add that either.",
     "read": "see",
     "contact": "write to you about",
@@ -99,29 +103,53 @@ def _subject(names: Iterable[str]) -> str:
 
 
 def rule_sentences(rule: Rule, base: str) -> list[str]:
-    """Say what an allow rule lets be offered; its own agreement only where it is not that of the terms."""
-    sentences = clause_sentences(rule.clause, _subject(rule.vendors))
+    """Say what an allow rule lets be offered, no more than its agreement allows; which one that is, only where it is not that of the terms."""
+    # Which agreement it is stands in a sentence of its own, with what it means.
+    clause = replace(capped(rule.clause), base="")
+    # With no purpose left it offers nothing, and the purposes that were meant say why.
+    sentences = clause_sentences(clause if clause.purposes else replace(clause, purposes=rule.clause.purposes), _subject(rule.vendors))
+    if rule.clause.purposes and not clause.purposes:
+        sentences.append(TEMPLATES["no purpose"])
     if rule.clause.base not in ("", base):
         sentences.append(TEMPLATES["base"].format(base=rule.clause.base, sentence=roster_sentence(rule.clause.base)))
     return [*sentences, ending(rule.clause.validity, TEMPLATES["ending"])]
 
 
+def name(rule: Rule | Deny) -> str:
+    """Return how its person knows a rule: by the label they gave it, else by what it says first. Ids are for files."""
+    if isinstance(rule, Rule):
+        return rule.label or clause_sentences(rule.clause, _subject(rule.vendors))[0].removesuffix(".")
+    return _forbids(rule).removesuffix(".")
+
+
+def named(proposal: Proposal, terms: Terms) -> Proposal:
+    """Return a proposal whose narrowings name the rules as their person knows them."""
+    rules = terms.rules
+    lines = tuple(replace(line, said=name(rules[line.rule])) if line.rule else line for line in proposal.narrowed)
+    return replace(proposal, narrowed=lines)
+
+
 def deny_sentence(deny: Deny) -> str:
     """Say what a deny forbids, and to whom."""
+    # The extension is nobody's vendor, has no purpose, and adds events whole (K3).
+    anybody = deny.vendors is None or "*" in deny.vendors
+    adds = anybody and deny.purposes is deny.fields is None and (deny.actions is None or {"write"} < deny.actions)
+    return f"{_forbids(deny)} {TEMPLATES['extension too']}" if adds else _forbids(deny)
+
+
+def _forbids(deny: Deny) -> str:
+    """Return what is said first of a deny: all but that the extension may not add it either."""
     said = what(deny)
     if deny.is_whole and deny.vendors is not None and "*" not in deny.vendors:
         return TEMPLATES["blocked"].format(who=_subject(deny.vendors))
-    anybody = deny.vendors is None or "*" in deny.vendors
-    # The extension is nobody's vendor, and has no purpose.
-    adds = anybody and deny.purposes is None and (deny.actions is None or "write" in deny.actions)
     if deny.actions == frozenset({"write"}):
-        return TEMPLATES["extension"].format(what=said)
+        return TEMPLATES["extension"].format(what=said) if deny.fields is None else TEMPLATES["extension whole"]
     verbs = join((TEMPLATES[action] for action in ("read", "contact", "ask") if deny.actions is None or action in deny.actions), "or")
     if deny.actions is None:
         verbs = TEMPLATES["read"]
-    who = "" if anybody else _subject(deny.vendors or ())
-    sentence = TEMPLATES["nobody" if anybody else "some"].format(who=who, verbs=verbs, what=said)
-    return f"{sentence} {TEMPLATES['extension too']}" if adds else sentence
+    if deny.vendors is None or "*" in deny.vendors:
+        return TEMPLATES["nobody"].format(verbs=verbs, what=said)
+    return TEMPLATES["some"].format(who=_subject(deny.vendors), verbs=verbs, what=said)
 
 
 def what(deny: Deny) -> str:
@@ -129,7 +157,7 @@ def what(deny: Deny) -> str:
     kinds = join((about.label for kind, about in KINDS.items() if kind in (deny.kinds or ())), "or") or TEMPLATES["anything"]
     parts = {
         "fields": join((FIELDS[name].noun for name in FIELDS if name in (deny.fields or ())), "or"),
-        "sites": join((site.removeprefix("=") for site in sorted(deny.sites or ())), "or"),
+        "sites": join((site(name) for name in sorted(deny.sites or ())), "or"),
         "classes": join(sorted(deny.classes or ()), "or"),
         "categories": join((category(path) for path in sorted(deny.categories or ())), "or"),
         "purposes": join((about.label for name, about in PURPOSES.items() if name in (deny.purposes or ())), "or"),

@@ -40,7 +40,8 @@ class Narrowing:
     """One dimension of one clause that differs from what was asked, and why.
 
     `clause` is `item~rule`; where an item got no clause at all, it is the item's id, `given` is
-    None, and `dim` is `action` (or `base`: no roster agreement fits).
+    None, and `dim` is `action` (or `base`: no roster agreement fits). `said` is how the person knows
+    the rule, for its sentence alone: `explain_terms.named` fills it in.
     """
 
     clause: str
@@ -50,10 +51,11 @@ class Narrowing:
     code: str
     cause: str
     rule: str | None
+    said: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return every member; a vendor is shown neither cause nor rule (section 7)."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Return the form of section 6; a vendor is shown neither cause nor rule (section 7)."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "said"}
 
 
 @dataclass(frozen=True, slots=True)

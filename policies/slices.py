@@ -245,8 +245,8 @@ class Slice:
             )
         )
 
-    def _shown(self, event: Event, hidden: frozenset[str]) -> dict[str, str]:
-        return normal_fields({name: level for name, level in self.fields.items() if name not in hidden}, frozenset({event["kind"]}))
+    def _shown(self, event: Event, hidden: frozenset[str]) -> Mapping[str, str]:
+        return _left_of(self, hidden, event["kind"])
 
     def holds_referrer(self, event: Event) -> bool:
         """Judge the referrer as a site of its own (F5); one of unknown class stays hidden."""
@@ -291,6 +291,12 @@ class Slice:
 def _placed(part: Slice, window: Window) -> Slice:
     """One object for one meaning, so that what is compiled of it is found again at once."""
     return replace(part, window=window)
+
+
+@lru_cache(maxsize=1024)
+def _left_of(part: Slice, hidden: frozenset[str], kind: str) -> Mapping[str, str]:
+    """Return the fields that an event of a kind shows where some are hidden."""
+    return normal_fields({name: level for name, level in part.fields.items() if name not in hidden}, frozenset({kind}))
 
 
 def _place(event: Event) -> tuple[str, str, str, str]:

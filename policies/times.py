@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from policies.documents import refuse
 
@@ -48,6 +49,7 @@ def write_instant(at: datetime) -> str:
     return f"{moment.isoformat(timespec='milliseconds' if at.microsecond else 'seconds')}Z"
 
 
+@lru_cache(maxsize=1024)
 def event_time(at: datetime) -> str:
     """Return the form of an event's `time`, with exactly 3 digits, so that strings compare."""
     return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"

@@ -46,7 +46,7 @@ LEAVES = {
         "files",
     },
 }
-UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "standing", "cli", "forms", "changes", "effects"}
+UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "standing", "cli", "forms", "folds", "changes", "effects"}
 GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal", "verifying"}
 GROUND = {"config", "errors", "db", "writer", "opening", "migrations", "limits", "rows", "words"}
 # They put the whole together.

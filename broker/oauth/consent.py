@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from babel.dates import format_date
@@ -23,7 +23,7 @@ from broker.vault.keys import Keyring
 from broker.vendors import queries as vendor_queries
 from broker.vendors.queries import Client
 from broker.words import joined
-from policies import explain
+from policies import explain, explain_terms
 from policies.clauses import Clause
 from policies.decide import Asked, Denied, Grant, Permitted, decide
 from policies.negotiate import CONFIRMATION, REFUSED, Proposal, negotiate
@@ -106,7 +106,7 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
         version = term_queries.version(tx, ring.person_id)
         earlier = [grant for grant in grant_queries.every(tx, ring) if grant.vendor_id == client.vendor_id]
         told = facts(tx, ring, client, earlier)
-        proposal = collection() if client.public else negotiate(terms, Request.parse(pushed.parameters["request"], told))
+        proposal = collection() if client.public else explain_terms.named(negotiate(terms, Request.parse(pushed.parameters["request"], told)), terms)
     now = now or broker.now()
     clauses = tuple(clause for clause in proposal.clauses if not clause.validity.starting(now).is_empty())
     digest = agreements.digest_of([version, proposal.to_json()])
@@ -211,7 +211,7 @@ def details(consent: Consent, *, sec_gpc: bool) -> dict[str, Any]:
     """What is kept with the grant for the person's page: what was asked, what the terms cut, what was shown and moved."""
     return {
         "request": consent.pushed.parameters["request"],
-        "narrowed": [line.to_json() for line in consent.proposal.narrowed],
+        "narrowed": [{**line.to_json(), "said": line.said} for line in consent.proposal.narrowed],
         "text": consent.text,
         "shown": shown(consent, sec_gpc=sec_gpc),
         "client": {"name": consent.client.name, "domain": consent.client.domain, "vendor": consent.client.vendor_id},
@@ -240,9 +240,8 @@ def background(consent: Consent, shown: dict[str, Any]) -> agreements.Background
 
 def narrowings(consent: Consent, clause: str | None = None) -> list[str]:
     """What the terms made smaller than it was asked, of one clause or of all, each with its rule as the person calls it."""
-    labels = {rule.id: rule.label for rule in consent.terms.allow if rule.label}
     lines = [line for line in consent.proposal.narrowed if clause is None or line.clause == clause]
-    return [explain.narrowing(replace(line, rule=labels.get(line.rule or "", line.rule))) for line in lines]
+    return [explain.narrowing(line) for line in lines]
 
 
 def refused_by_terms(consent: Consent) -> bool:

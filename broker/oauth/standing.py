@@ -55,7 +55,7 @@ def cuts(terms: Terms, told: VendorFacts, clause: Clause, name: str) -> list[str
         # An upload is judged by whole events (K3): what is kept of each is chosen on the page itself.
         speaking = [deny for deny in speaking if deny.fields is None]
     found = [(deny, part) for deny in speaking if (part := sentences.within(deny, clause)) is not None]
-    return [f"{_cut(part, clause, name)} {TEMPLATES['rule'].format(rule=deny.id)}" for deny, part in found]
+    return [f"{_cut(part, clause, name)} {TEMPLATES['rule'].format(rule=explain_terms.name(deny))}" for deny, part in found]
 
 
 def _cut(part: Deny, clause: Clause, name: str) -> str:

@@ -2,8 +2,9 @@
 
 import datetime as dt
 import re
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
 
 import rfc8785
 from sqlalchemy import Connection, insert, update
@@ -17,9 +18,14 @@ from broker.terms.models import versions
 from broker.vault.envelope import OpenKey, Place
 from broker.vault.keys import Keyring
 from policies.documents import MOST_ENTRIES, Malformed
-from policies.terms import Terms
+from policies.terms import Deny, Terms
 
 LONGEST_NAME: Final = 50
+JOINABLE: Final = ("vendors", "sites", "categories", "classes", "kinds", "fields", "actions")
+"""The lists of a deny of which each entry forbids by itself. Purposes are none: whether all of a clause's are hit decides what is cut."""
+
+Written: TypeAlias = dict[str, Any]
+"""A deny as it stands in the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +87,36 @@ def block(broker: Broker, person_id: bytes, vendor_id: str) -> NewTerms | None:
     if vendor_id in terms.blocked:
         return None
     document = terms.to_json()
-    if len(document["deny"]) < MOST_ENTRIES:
-        document["deny"] = [*document["deny"], {"id": free_id(terms, f"block-{vendor_id.partition('://')[2]}"), "vendors": [vendor_id]}]
-    else:
-        _join_block(document, terms, vendor_id)
+    document["deny"] = _with_block(document["deny"], terms, vendor_id)
     return prepare(broker, person_id, document, based_on=number, about={"change": "block", "vendor": vendor_id})
 
 
-def _join_block(document: dict[str, Any], terms: Terms, vendor_id: str) -> None:
-    """With no room for another rule a vendor joins a block that is there: nobody is kept from blocking."""
-    blocks = {deny.id for deny in terms.deny if deny.is_whole and deny.vendors is not None and deny.vendors <= set(terms.blocked)}
-    for deny in document["deny"]:
-        if deny["id"] in blocks:
-            deny["vendors"] = sorted([*deny["vendors"], vendor_id])
-            return
-    raise Unprocessable("Your terms hold as many rules as they can, and none is a block. Remove one first, then block.")
+def _with_block(written: list[Written], terms: Terms, vendor_id: str) -> list[Written]:
+    """The denies and one that blocks a vendor, by itself where there is room for another rule: nobody is kept from blocking."""
+    if len(written) >= MOST_ENTRIES:
+        blocks = {deny.id: deny.vendors for deny in terms.deny if deny.is_whole and deny.vendors is not None and len(deny.vendors) < MOST_ENTRIES}
+        # One that names vendors alone is best, since it is shown as a block.
+        of_names = (each for each, vendors in blocks.items() if vendors <= set(terms.blocked))
+        if joined := next(of_names, next(iter(blocks), None)):
+            return [{**each, "vendors": sorted([*each["vendors"], vendor_id])} if each["id"] == joined else each for each in written]
+        written = _with_room(written, terms.deny)
+    return [*written, {"id": free_id(terms, f"block-{vendor_id.partition('://')[2]}"), "vendors": [vendor_id]}]
+
+
+def _with_room(written: list[Written], denies: Sequence[Deny]) -> list[Written]:
+    """The denies with two of them put together: if they differ in one list alone, one rule with both lists forbids the same."""
+    for member in JOINABLE:
+        alike: dict[Deny, Written] = {}
+        for each, deny in zip(written, denies, strict=True):
+            if member not in each:
+                continue
+            rest = replace(deny, id="", **{member: None})
+            other = alike.get(rest)
+            both = sorted({*each[member], *other[member]}) if other else []
+            if other and len(both) <= MOST_ENTRIES:
+                return [{**other, member: both} if kept is other else kept for kept in written if kept is not each]
+            alike[rest] = each
+    raise Unprocessable(f"Your terms hold {MOST_ENTRIES:,} rules about what is never given, which is as many as they can. Remove one of them, then block.")
 
 
 def free_id(terms: Terms, wanted: str) -> str:

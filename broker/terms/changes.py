@@ -98,10 +98,7 @@ def _rule(form: Form, terms: Terms) -> tuple[dict[str, Any], dict[str, Any]]:
         if mistakes:
             raise Mistaken(mistakes)
     else:
-        name = forms.deny_name(form)
-        if len(name) > 200:  # noqa: PLR2004 - as long as a label
-            raise Mistaken({"name": MISTAKES["name"]})
-        rule = forms.deny(form, old_id if name == old_id else free_id(terms, name), old)
+        rule = forms.deny(form, old_id or free_id(terms, forms.deny_id(form)), old)
     same = [rule if each["id"] == old_id else each for each in document[part]]
     document[part] = same if old_id else [*same, rule]
     return document, {"change": part, "rule": rule["id"]}

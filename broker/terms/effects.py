@@ -4,6 +4,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -15,12 +16,14 @@ from broker.terms import changes, sentences
 from broker.vault.keys import Keyring
 from broker.vendors import queries as vendors
 from policies import explain_terms
-from policies.clauses import Clause
+from policies.clauses import Clause, Validity
+from policies.compiled import Compiled
 from policies.decide import Asked, Grant, Permitted, decide
+from policies.negotiate import capped
 from policies.purposes import PURPOSES
 from policies.slices import ANY, SELF, Slice
 from policies.terms import Deny, Rule, Terms, VendorFacts
-from policies.vocabulary import FIELDS, KINDS, SENSITIVE
+from policies.vocabulary import FIELDS, KINDS, SENSITIVE, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
 from policies.windows import Window
 
 OPENED: Final = 2000
@@ -31,35 +34,55 @@ NEEDED: Final = frozenset({"site", "url", "product", "category"})
 """Fields without which others hide themselves (F2), or by which a lost item shows."""
 
 
-class Count:
-    """How many of the person's rows two slices show, and of how many the second shows less; None shows nothing."""
+@lru_cache(maxsize=256)
+def _compiled(part: Slice) -> Compiled:
+    """The judges of a slice: made of it alone, they can outlive neither a grant's version nor a standing deny."""
+    return part.compiled()
 
-    def __init__(self, before: Slice | None, after: Slice | None) -> None:
-        self._judges = [None if part is None else part.compiled() for part in (before, after)]
-        self.kinds = frozenset().union(*(part.kinds for part in (before, after) if part is not None))
-        starts = [part.window.after for part in (before, after) if part is not None]
+
+class Count:
+    """How many of the person's rows two sets of slices show, and of how many the second shows less; the first slice of a set that shows a row speaks for it."""
+
+    def __init__(self, before: Sequence[Slice], after: Sequence[Slice]) -> None:
+        self.slices = (tuple(before), tuple(after))
+        self._judges = [[_compiled(part) for part in parts] for parts in self.slices]
+        self.kinds = frozenset().union(*(part.kinds for part in (*before, *after)))
+        starts = [part.window.after for part in (*before, *after)]
         self.since: dt.date | None = None if None in starts else min((start.date() for start in starts if start), default=None)
         self.before = self.after = self.hidden = self.shown = self.less = self.more = 0
         self.at_least = False
 
     def see(self, event: dict[str, Any]) -> None:
         """Judge one event by both."""
-        # Any alias will do: what matters is whether a row has one.
-        old, new = (None if judge is None else judge(event, str) for judge in self._judges)
+        before, after = self._judges
+        old, new = _row(before, event), _row(after, event)
         self.before += old is not None
         self.after += new is not None
         if old is not None and new is not None and old != new:
-            told, tells = _told(old), _told(new)
-            self.less += bool(told - tells)
-            self.more += bool(tells - told)
+            self.less += _tells_more(old, new)
+            self.more += _tells_more(new, old)
         self.hidden += new is None and old is not None
         self.shown += old is None and new is not None
 
 
-def _told(row: dict[str, Any]) -> Counter[tuple[str, str]]:
-    """Every single value that a row tells."""
-    own = [(name, str(value)) for name, value in row.items() if name != "items"]
-    return Counter([*own, *((f"items {name}", str(value)) for item in row.get("items", ()) for name, value in item.items())])
+def _row(judges: Sequence[Compiled], event: dict[str, Any]) -> dict[str, Any] | None:
+    for judge in judges:
+        # Any alias will do: what matters is whether a row has one.
+        row = judge(event, str)
+        if row is not None:
+            return row
+    return None
+
+
+def _tells_more(row: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a row tells a value that the other one does not."""
+    mine, theirs = row.get("items", ()), other.get("items", ())
+    own = any(name != "items" and (name not in other or other[name] != value) for name, value in row.items())
+    return own or (mine != theirs and bool(_told(mine) - _told(theirs)))
+
+
+def _told(items: Sequence[dict[str, Any]]) -> Counter[tuple[str, str]]:
+    return Counter((name, str(value)) for item in items for name, value in item.items())
 
 
 @dataclass(slots=True)
@@ -78,14 +101,26 @@ class OnGrant:
     state: str
     parts: list[Part] = field(default_factory=list)
 
+    @property
+    def about(self) -> str:
+        """What it is about: its vendor may have others."""
+        return sentences.grant(self.grant.clauses)
+
 
 @dataclass(slots=True)
 class OnRule:
-    """A new or changed rule: its sentences, and the rows it touches."""
+    """A new or changed rule, an allow rule in full, and the rows it touches."""
 
     rule: Rule | Deny
     sentences: list[str]
     count: Count | None = None
+    nothing: str = ""
+    """Why an allow rule could let nothing through, whatever the person does; empty where it could."""
+
+    @property
+    def name(self) -> str:
+        """How its person knows it."""
+        return explain_terms.name(self.rule)
 
     @property
     def allows(self) -> bool:
@@ -117,32 +152,74 @@ def find(tx: Connection, ring: Keyring, old: Terms, new: Terms, now: dt.datetime
     running = [grant for grant in grants.every(tx, ring) if grant.state(now) in grants.LIVE]
     found = Effects(
         lines=sentences.changes(old, new),
-        rules=[_on_rule(rule, new) for rule in changes.differing(old, new)],
+        rules=[_on_rule(rule, new, now) for rule in changes.differing(old, new)],
         grants=[_on_grant(tx, ring, grant, old, new, now) for grant in running],
     )
-    for rule in found.rules:
-        rule.count = _count_of_rule(rule.rule, now)
-    counted: list[OnRule | Part] = [*found.rules, *(part for each in found.grants for part in each.parts if part.count is not None)]
-    for each in counted[COUNTED:]:
+    counted: list[OnRule | Part] = [*found.rules, *(part for each in found.grants for part in each.parts)]
+    wanted = [each for each in counted if each.count is not None]
+    for each in wanted[COUNTED:]:
         each.count = None
-    count_rows(tx, ring, [each.count for each in counted if each.count is not None])
+    # Grants that were given alike show the same rows.
+    shared: dict[tuple[tuple[Slice, ...], ...], Count] = {}
+    for each in wanted[:COUNTED]:
+        each.count = shared.setdefault(each.count.slices, each.count) if each.count else None
+    count_rows(tx, ring, list(shared.values()))
     return found
 
 
-def _on_rule(rule: Rule | Deny, terms: Terms) -> OnRule:
-    return OnRule(rule, explain_terms.rule_sentences(rule, terms.base) if isinstance(rule, Rule) else [explain_terms.deny_sentence(rule)])
+def _on_rule(rule: Rule | Deny, terms: Terms, now: dt.datetime) -> OnRule:
+    if isinstance(rule, Deny):
+        return OnRule(rule, [], _count_of_deny(rule))
+    found = OnRule(rule, explain_terms.rule_sentences(rule, terms.base))
+    if rule.clause.action == "read":
+        through = _let_through(rule, terms, now)
+        found.nothing = _why_nothing(rule, terms, through, now)
+        found.count = None if found.nothing else Count([], through)
+    return found
 
 
-def _count_of_rule(rule: Rule | Deny, now: dt.datetime) -> Count:
-    if isinstance(rule, Rule):
-        part = rule.clause.slice
-        # Which sites are the vendor's own depends on the vendor; at most it is all of them.
-        part = replace(part, sites=ANY) if SELF in part.sites else part
-        return Count(None, part.at(now))
-    carve = rule.carve_out
+def _count_of_deny(deny: Deny) -> Count:
+    carve = deny.carve_out
     touched = NEEDED if carve is None or carve.fields is None else NEEDED | carve.fields
     whole = Slice(kinds=frozenset(KINDS), sensitive=frozenset(SENSITIVE), fields={name: FIELDS[name].levels[-1] for name in touched})
-    return Count(whole, None if carve is None else replace(whole, except_=frozenset({carve})))
+    return Count([whole], [] if carve is None else [replace(whole, except_=frozenset({carve}))])
+
+
+def _let_through(rule: Rule, terms: Terms, now: dt.datetime) -> list[Slice]:
+    """What a grant by this rule could show now, to whichever of its vendors: as far as its agreement and the denies that speak of all of them let it."""
+    part = rule.clause.slice
+    # Which sites are the vendor's own depends on the vendor; at most it is all of them.
+    part = replace(part, sites=ANY) if SELF in part.sites else part
+    clause = replace(capped(rule.clause), slice=part, validity=Validity())
+    denies = [replace(deny, vendors=None) for deny in terms.deny if deny.vendors is None or "*" in deny.vendors or rule.vendors <= deny.vendors]
+    grant = Grant("rule", "", "", "active", 1, (clause,), now, now + dt.timedelta(days=1), countersigned=True)
+    return list(dict.fromkeys(found for found in _by_purpose(grant, clause, denies, now).values() if found is not None))
+
+
+def _why_nothing(rule: Rule, terms: Terms, through: Sequence[Slice], now: dt.datetime) -> str:
+    part = rule.clause.slice
+    shut = frozenset((*SENSITIVE_CLASSES, *SENSITIVE_CATEGORIES)) - part.sensitive
+    if terms.requests == "AgentDisallowsRequests":
+        why = "requests"
+    elif not capped(rule.clause).purposes:
+        why = "agreement"
+    elif rule.clause.validity.starting(now).is_empty() or part.at(now).window.is_empty():
+        why = "over"
+    elif part.classes <= shut or {path.partition("/")[0] for path in part.categories} <= shut:
+        why = "sensitive"
+    else:
+        why = "" if through else "denied"
+    return sentences.nothing(why) if why else ""
+
+
+def _by_purpose(grant: Grant, clause: Clause, denies: Sequence[Deny], now: dt.datetime) -> dict[str, Slice | None]:
+    """What a read by a clause may show for each of its purposes; `decide` says it, as for a read."""
+    found: dict[str, Slice | None] = {}
+    for purpose in sorted(clause.purposes):
+        asked = Asked(grant.client, clause.id, purpose=purpose, form=clause.slice.form, answers=clause.slice.answers)
+        decision = decide(grant, denies, asked, now)
+        found[purpose] = decision.slice if isinstance(decision, Permitted) else None
+    return found
 
 
 def _on_grant(tx: Connection, ring: Keyring, grant: grants.Grant, old: Terms, new: Terms, now: dt.datetime) -> OnGrant:
@@ -156,7 +233,8 @@ def _on_grant(tx: Connection, ring: Keyring, grant: grants.Grant, old: Terms, ne
         slices = _slices(grant, facts, clause, (old.deny, new.deny), now)
         if clause.action == "write":
             found.parts.append(Part(lines))
-        found.parts += [Part([f"{why}{line}" for line in lines] if why else lines, Count(*pair)) for why, pair in slices if pair[0] != pair[1]]
+        counts = [(why, Count(*([part] if part else [] for part in pair))) for why, pair in slices if pair[0] != pair[1]]
+        found.parts += [Part([f"{why}{line}" for line in lines], count) for why, count in counts]
     return found
 
 
@@ -172,7 +250,7 @@ Pair = tuple[Slice | None, Slice | None]
 
 
 def _slices(grant: grants.Grant, facts: VendorFacts, clause: Clause, denies: Sequence[Sequence[Deny]], now: dt.datetime) -> list[tuple[str, Pair]]:
-    """What a read by this clause may show, by the old and the new denies; by purpose where that makes a difference. `decide` says it, as for a read."""
+    """What a read by this clause may show, by the old and the new denies; by purpose where that makes a difference."""
     if clause.action != "read":
         return []
     # A pause ends again, and the signature may come: what counts here is what the terms say.
@@ -180,12 +258,8 @@ def _slices(grant: grants.Grant, facts: VendorFacts, clause: Clause, denies: Seq
         grant.id, grant.client_id, grant.vendor_id, "active", grant.version, (clause,), min(grant.given_at, now), grant.expires_at,
         countersigned=True, vendor_classes=facts.classes,
     )  # fmt: skip
-    pairs: dict[str, Pair] = {}
-    for purpose in sorted(clause.purposes):
-        asked = Asked(grant.client_id, clause.id, purpose=purpose, form=clause.slice.form, answers=clause.slice.answers)
-        decisions = [decide(asked_of, each, asked, now) for each in denies]
-        old, new = (decision.slice if isinstance(decision, Permitted) else None for decision in decisions)
-        pairs[purpose] = (old, new)
+    old, new = (_by_purpose(asked_of, clause, each, now) for each in denies)
+    pairs = {purpose: (old[purpose], new[purpose]) for purpose in old}
     different = list(dict.fromkeys(pairs.values()))
     if len(different) == 1:
         return [("", different[0])]

@@ -25,7 +25,6 @@ _SETS: Final = ("kinds", "classes", "sensitive", "purposes", "answers", "actions
 _DIGITS: Final = re.compile(r"[0-9]{1,5}")
 MISTAKES: Final = {
     "label": "Give it a name of at most 200 ordinary characters, so that you find it again.",
-    "name": "Use a name of at most 200 ordinary characters, or leave it empty.",
     "vendors": "Say for which vendors: tick at least one, or write addresses such as books.example, separated by commas.",
     "kinds": "Tick at least one kind of event.",
     "purposes": "Tick at least one purpose.",
@@ -56,15 +55,17 @@ def filled(what: str, rule: Mapping[str, Any]) -> Form:
     """The fields that make an existing rule."""
     form = blank(what)
     form["rule"] = rule["id"]
-    form["label" if what == "allow" else "name"] = rule.get("label", rule["id"])
-    form.setlist("vendor", [name for name in rule.get("vendors", ()) if name in CLASSES_OF_VENDORS])
-    form["vendors"] = ", ".join(name.removeprefix("https://") for name in rule.get("vendors", ()) if name not in CLASSES_OF_VENDORS)
+    form["label"] = rule.get("label", "")
+    # An allow rule has a box for any vendor; elsewhere nothing filled in means any.
+    named = rule.get("vendors", ()) if what == "allow" else _told(rule.get("vendors", ()))
+    form.setlist("vendor", [name for name in named if name in CLASSES_OF_VENDORS])
+    form["vendors"] = ", ".join(name.removeprefix("https://") for name in named if name not in CLASSES_OF_VENDORS)
     for name in _SETS:
-        form.setlist(name, [each for each in rule.get(name, ()) if each != "*"])
-    sites = rule.get("sites", ())
+        form.setlist(name, _told(rule.get(name, ())))
+    sites = _told(rule.get("sites", ()))
     form.setlist("own", ["self"] if "self" in sites else [])
-    form["sites"] = ", ".join(site for site in sites if site not in ("*", "self"))
-    categories = rule.get("categories", ())
+    form["sites"] = ", ".join(site for site in sites if site != "self")
+    categories = _told(rule.get("categories", ()))
     form.setlist("categories", [each for each in categories if each in CATEGORIES])
     form["topics"] = ", ".join(each for each in categories if "/" in each)
     if what == "allow":
@@ -89,8 +90,20 @@ def _fill_allowed(form: Form, rule: Mapping[str, Any]) -> None:
             form[name] = rule["rate"][name].partition("/")[0]
     form["onward"] = duties.get("onward", "none")
     form["processors"] = "; ".join(duties.get("processors", ()))
-    form["storage"] = ", ".join(region for region in duties.get("storage", ()) if region != "*")
+    form["storage"] = ", ".join(_told(duties.get("storage", ())))
     form.setlist("uses", [use for use in USES if duties.get(use)])
+
+
+def _told(entries: Iterable[str]) -> list[str]:
+    """The entries that a form shows: none beside `*`, which includes them all."""
+    every = list(entries)
+    return [] if "*" in every else every
+
+
+def _any_or(found: list[str], old: Iterable[str]) -> list[str]:
+    """What was filled in, else `*` as it stood: a file may have had others beside it."""
+    before = list(old)
+    return found or (before if "*" in before else ["*"])
 
 
 def _as_days(written: str) -> str:
@@ -145,15 +158,15 @@ def _categories(form: Form, old: Mapping[str, Any]) -> list[str]:
 
 def deny(form: Form, rule_id: str, old: Mapping[str, Any]) -> dict[str, Any]:
     """The deny that a form makes in the place of `old`; members without an entry are left out, which means any."""
-    members = {"vendors": vendors(form), "sites": _sites(form), "categories": _categories(form, old), "fields": form.getlist("fields")}
+    named = vendors(form) or (old["vendors"] if "*" in old.get("vendors", ()) else [])
+    members = {"vendors": named, "sites": _sites(form), "categories": _categories(form, old), "fields": form.getlist("fields")}
     members |= {name: form.getlist(name) for name in ("actions", "purposes", "kinds", "classes")}
     return {"id": rule_id, **{name: found for name, found in members.items() if found}}
 
 
-def deny_name(form: Form) -> str:
-    """What a deny is called: as its person says, or by the first thing that it names."""
-    named = (form.get("name", "").strip(), *(f"no-{each}" for each in deny(form, "", {}) if each != "id"), "nothing-at-all")
-    return next(each for each in named if each)
+def deny_id(form: Form) -> str:
+    """A new deny's id in files, by the first thing that it names; its person knows it by its sentence."""
+    return next((f"no-{each}" for each in deny(form, "", {}) if each != "id"), "nothing-at-all")
 
 
 def allow(form: Form, rule_id: str, old: Mapping[str, Any]) -> tuple[dict[str, Any], Mistakes]:
@@ -164,15 +177,18 @@ def allow(form: Form, rule_id: str, old: Mapping[str, Any]) -> tuple[dict[str, A
     rows = form.get("form") != "answers"
     needed: dict[str, Any] = {"label": label, "vendors": vendors(form), "kinds": form.getlist("kinds"), "purposes": form.getlist("purposes")}
     needed |= {"fields": shown} if rows else {"answers": form.getlist("answers")}
-    mistakes |= {name: MISTAKES[name] for name, found in needed.items() if not found}
+    unnamed = bool(old) and "label" not in old
+    mistakes |= {name: MISTAKES[name] for name, found in needed.items() if not (found or (unnamed and name == "label"))}
     times = {name: _days(form, name, mistakes) for name in DAYS}
     hours = {name: read_duration(times[name], "") for name in ("max_age", "min_age", "longest")}
     mistakes |= {"max_age": MISTAKES["max_age"]} if hours["max_age"] <= hours["min_age"] else {}
     mistakes |= {"longest": MISTAKES["longest"]} if hours["longest"] == 0 else {}
     rule = {
         "id": rule_id, "label": label, "vendors": needed["vendors"], "action": "read", "purposes": needed["purposes"], "kinds": needed["kinds"],
-        "sites": _sites(form) or ["*"], "classes": form.getlist("classes") or ["*"], "sensitive": form.getlist("sensitive"),
-        "categories": _categories(form, old) or ["*"], "form": "rows" if rows else "answers", "fields": shown, "answers": form.getlist("answers"),
+        "sites": _any_or(_sites(form), old.get("sites", ())),
+        "classes": _any_or(form.getlist("classes"), old.get("classes", ())), "sensitive": form.getlist("sensitive"),
+        "categories": _any_or(_categories(form, old), old.get("categories", ())),
+        "form": "rows" if rows else "answers", "fields": shown, "answers": form.getlist("answers"),
         "window": {**old.get("window", {}), **{name: times[name] for name in ("max_age", "min_age")}},
         "rate": {name: _count(form, name, most, mistakes) for name, most in _COUNTS.items()},
         "duties": _duties(form, times, old.get("duties", {})),
@@ -180,6 +196,8 @@ def allow(form: Form, rule_id: str, old: Mapping[str, Any]) -> tuple[dict[str, A
     }  # fmt: skip
     if form.get("base"):
         rule["base"] = form["base"]
+    if unnamed and not label:
+        del rule["label"]
     return rule, mistakes
 
 
@@ -210,11 +228,11 @@ def _duties(form: Form, times: Mapping[str, str], old: Mapping[str, Any]) -> dic
         "retention": times["retention"], "on_end": f"delete:{times['on_end']}", "breach_notice": times["breach_notice"],
         "onward": form.get("onward", "none"), "processors": _parts(form.get("processors", ""), ";", old.get("processors", ())),
         **{use: use in form.getlist("uses") for use in USES},
-        "storage": [region.upper() for region in _parts(form.get("storage", ""))] or ["*"],
+        "storage": _any_or([region.upper() for region in _parts(form.get("storage", ""))], old.get("storage", ())),
     }  # fmt: skip
 
 
-_OF_POINTER: Final = {"categories": "topics", "id": "name"}
+_OF_POINTER: Final = {"categories": "topics"}
 
 
 def field_of(pointer: str) -> str:

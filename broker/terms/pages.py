@@ -9,7 +9,7 @@ from broker import current, errors
 from broker.grants import queries as grants
 from broker.oauth import queries as oauth
 from broker.session import own_path, person, signed_in
-from broker.terms import actions, changes, effects, forms, queries, sentences
+from broker.terms import actions, changes, effects, folds, forms, queries, sentences
 from broker.terms.changes import Mistaken
 from broker.terms.forms import Form, Mistakes
 from broker.vendors import queries as vendors
@@ -99,7 +99,7 @@ def _form(form: Form, number: int, mistakes: Mistakes | None = None) -> Any:
         requests = list(explain_terms.REQUESTS.items())
         page = render_template("terms/general.html", form=form, number=number, errors=mistakes or {}, failed=bool(mistakes), requests=requests, bases=bases)
     else:
-        page = render_template("terms/rule.html", form=form, number=number, errors=mistakes or {}, failed=bool(mistakes), **_choices())
+        page = render_template("terms/rule.html", form=form, number=number, errors=mistakes or {}, failed=bool(mistakes), said=folds.said(form), **_choices())
     return page, 422 if mistakes else 200
 
 
@@ -107,8 +107,12 @@ def _choices() -> dict[str, Any]:
     """What the form of a rule offers, with plain labels."""
     levels = {name: [(level, "not shown" if level == HIDDEN else about.label(level)) for level in about.levels] for name, about in FIELDS.items()}
     purposes = sorted(((name, about.label) for name, about in PURPOSES.items()), key=lambda each: each[1])
+    first = [(name, PURPOSES[name].label) for name in folds.FIRST_PURPOSES]
     return {
         "kinds": [(kind, about.label) for kind, about in KINDS.items()], "fields": [(name, about.noun) for name, about in FIELDS.items()], "levels": levels,
+        "first_fields": [(name, FIELDS[name].noun) for name in folds.FIRST_FIELDS], "first_purposes": first,
+        "more_fields": [(name, about.noun) for name, about in FIELDS.items() if name not in folds.FIRST_FIELDS],
+        "more_purposes": [each for each in purposes if each not in first],
         "classes": [(each, each) for each in SITE_CLASSES], "sensitive": [(each, each) for each in SENSITIVE],
         "categories": [(each, each) for each in CATEGORIES], "purposes": purposes, "answers": [(each, _ANSWERS[each]) for each in ANSWERS],
         "actions": list(_ACTIONS.items()), "uses": list(_USES.items()), "onward": list(_ONWARD.items()),

@@ -9,20 +9,31 @@ from policies.explain import join
 from policies.purposes import PURPOSES
 from policies.slices import ANY, NONE, CarveOut, Slice, normal_fields
 from policies.terms import Deny, Rule, Terms
-from policies.vocabulary import DIMENSIONS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
+from policies.vocabulary import DIMENSIONS, FIELDS, KINDS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
 
 TEMPLATES: Mapping[str, str] = {
-    "general base": "The agreement your rules stand on was {old} and is {new}.",
+    "general base": "The agreement your rules stand on was {old} and is {new}. {meaning}",
+    "agreement": "“{label}” ({base})",
     "general requests": "Who may ask: {new}",
-    "added": "New: “{name}”. {text}",
-    "removed": "Gone: “{name}”. {text}",
-    "changed": "Changed: “{name}”. {text}",
+    "added": "New: {text}",
+    "removed": "Gone: {text}",
+    "changed": "Changed: {text}",
+    "named": "“{label}”. {text}",
+    "renamed": "“{before}” is now called “{label}”. {text}",
+    "in its place": "“{before}” is now “{after}”.",
     "stops": "{name} may {verb} nothing more of this.",
     "stops purpose": "{name} may no longer use it to {purposes}.",
     "loses": "{name} may no longer {verb} {what}.",
     "comes back": "{name} may again {verb} {what}.",
     "comes back whole": "{name} may {verb} this again, as you gave it.",
     "comes back purpose": "{name} may again use it to {purposes}.",
+    "grant": "{kinds}, to {purposes}",
+    "nothing": "Nothing could be offered by it: {why}.",
+    "nothing requests": "your terms let nobody ask you",
+    "nothing agreement": "the agreement it stands on allows none of these purposes",
+    "nothing over": "its time is over or has not begun",
+    "nothing sensitive": "it names only sensitive subjects, and lets none of them in",
+    "nothing denied": "what is never given takes all of it",
 }
 """One template for each thing that can change; another language is another such table."""
 
@@ -33,15 +44,29 @@ def changes(old: Terms, new: Terms) -> list[str]:
     """Say what is different in `new`, one sentence for each rule and each general condition."""
     lines = []
     if old.base != new.base:
-        lines.append(TEMPLATES["general base"].format(old=old.base, new=f"{new.base}. {explain_terms.roster_sentence(new.base)}".removesuffix(".")))
+        was, is_now = (TEMPLATES["agreement"].format(label=explain_terms.roster_label(base), base=base) for base in (old.base, new.base))
+        lines.append(TEMPLATES["general base"].format(old=was, new=is_now, meaning=explain_terms.roster_sentence(new.base)))
     if old.requests != new.requests:
         lines.append(TEMPLATES["general requests"].format(new=explain_terms.REQUESTS[new.requests]))
-    before, after = _said(old), _said(new)
-    known, now = _alone(old), _alone(new)
-    for name, (label, text) in after.items():
-        if known.get(name) != now[name]:
-            lines.append(TEMPLATES["changed" if name in before else "added"].format(name=label, text=text))
-    return lines + [TEMPLATES["removed"].format(name=label, text=text) for name, (label, text) in before.items() if name not in after]
+    before, after = _alone(old), _alone(new)
+    for rule_id, rule in new.rules.items():
+        if rule_id not in before:
+            lines.append(TEMPLATES["added"].format(text=_said(rule, new)))
+        elif before[rule_id] != after[rule_id]:
+            lines.append(TEMPLATES["changed"].format(text=_different(old.rules[rule_id], rule, old, new)))
+    return lines + [TEMPLATES["removed"].format(text=_said(rule, old)) for rule_id, rule in old.rules.items() if rule_id not in after]
+
+
+def grant(clauses: Sequence[Clause]) -> str:
+    """Say in a few words what a grant is about, so that two of one vendor are told apart."""
+    kinds = join((about.label for kind, about in KINDS.items() if any(kind in clause.slice.kinds for clause in clauses)), "and")
+    purposes = join((about.label for name, about in PURPOSES.items() if any(name in clause.purposes for clause in clauses)), "or")
+    return TEMPLATES["grant"].format(kinds=kinds, purposes=purposes) if purposes else kinds
+
+
+def nothing(why: str) -> str:
+    """Say why an allow rule lets nothing through: requests, agreement, over, sensitive or denied."""
+    return TEMPLATES["nothing"].format(why=TEMPLATES[f"nothing {why}"])
 
 
 def _alone(terms: Terms) -> dict[str, Rule | Deny]:
@@ -50,10 +75,24 @@ def _alone(terms: Terms) -> dict[str, Rule | Deny]:
     return {**terms.rules, **alone}
 
 
-def _said(terms: Terms) -> dict[str, tuple[str, str]]:
-    """Return rule id -> its name and its first sentence."""
-    rules = {rule.id: (rule.label or rule.id, explain_terms.rule_sentences(rule, terms.base)[0]) for rule in terms.allow}
-    return rules | {deny.id: (deny.id, explain_terms.deny_sentence(deny)) for deny in terms.deny}
+def _said(rule: Rule | Deny, terms: Terms) -> str:
+    """Say a rule in short: what it is called, where its person gave it a name, and its first sentence."""
+    if isinstance(rule, Deny):
+        return explain_terms.deny_sentence(rule)
+    text = explain_terms.rule_sentences(rule, terms.base)[0]
+    return TEMPLATES["named"].format(label=rule.label, text=text) if rule.label else text
+
+
+def _different(before: Rule | Deny, rule: Rule | Deny, old: Terms, new: Terms) -> str:
+    """Say what a rule says now and did not say before."""
+    if isinstance(before, Deny) or isinstance(rule, Deny):
+        return TEMPLATES["in its place"].format(before=explain_terms.name(before), after=explain_terms.name(rule))
+    known = explain_terms.rule_sentences(before, old.base)
+    said = explain_terms.rule_sentences(rule, new.base)
+    text = " ".join([sentence for sentence in said if sentence not in known] or said[:1])
+    if before.label != rule.label:
+        return TEMPLATES["renamed"].format(before=explain_terms.name(before), label=explain_terms.name(rule), text=text)
+    return TEMPLATES["named"].format(label=explain_terms.name(rule), text=text)
 
 
 def within(deny: Deny, clause: Clause) -> Deny | None:
@@ -112,7 +151,7 @@ def shrinking(deny: Deny, clause: Clause, name: str, *, back: bool = False) -> s
     purposes = join((PURPOSES[each].label for each in sorted(part.purposes or NONE)), "or")
     label = ", ".join(_DIMENSIONS[dim] for dim in dims) or _DIMENSIONS[""]
     if part.fields is not None and part.kinds is None:
-        part = replace(part, kinds=clause.slice.kinds)
+        part = replace(part, kinds=frozenset(kind for kind in clause.slice.kinds if any(kind in FIELDS[hidden].kinds for hidden in part.fields)))
     return f"{label}: {template.format(name=name, verb=verb, what=explain_terms.what(part), purposes=purposes)}"
 
 

@@ -14,8 +14,9 @@ from policies.decide import CHECKS
 from policies.negotiate import Narrowing, negotiate
 from policies.purposes import PURPOSES
 from policies.requests import Request
+from policies.roster import ROSTER
 from policies.terms import Terms
-from policies.vocabulary import ANSWERS, CHANNELS, DIMENSIONS, KINDS, SENSITIVE
+from policies.vocabulary import ANSWERS, CATEGORIES, CHANNELS, DIMENSIONS, FIELDS, KINDS, SENSITIVE, SITE_CLASSES
 from policies.windows import Window
 from tests.policies import worlds
 
@@ -71,7 +72,7 @@ def test_a_clause_in_the_order_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("members", "sentence"),
     [
-        ({"classes": ["shop", "news"], "sites": ["=www.shop.example", "self"]}, "a.example may see what you bought, on www.shop.example and their own sites, if a news or shop site."),
+        ({"classes": ["shop", "news"], "sites": ["=www.shop.example", "self"]}, "a.example may see what you bought, on the address www.shop.example alone and their own sites, if a news or shop site."),
         ({"classes": ["shop"], "categories": ["books", "toys/x"]}, "a.example may see what you bought, on any shop site, only books and “toys/x”."),
         ({"sensitive": ["health", "baby"]}, "This includes health and baby: sites, products and searches."),
         ({"kinds": ["page_visit"], "fields": {"site": "host", "url": "origin"}}, "For each: the site's full address, the start of the page's address."),
@@ -81,6 +82,10 @@ def test_a_clause_in_the_order_of_the_table() -> None:
         ({"window": {"max_age": "PT1H", "min_age": "P0D"}}, "Only the last hour counts."),
         ({"window": {"min_age": "PT5H"}}, "Only the last 90 days count, and nothing from the last 5 hours."),
         ({"window": {"after": "2026-01-01T00:00:00Z"}}, "Nothing before 1 January 2026 counts."),
+        ({"window": {"after": "2026-01-01T05:30:00Z"}}, "Nothing before 1 January 2026, 05:30 UTC counts."),
+        ({"base": "SD-BASE-A"}, "This stands on the standard agreement SD-BASE-A."),
+        ({"base": "SD-BASE", "duties": {"portability": True}}, "This stands on the standard agreement SD-BASE."),
+        ({"base": "PDC-GOOD", "duties": {"portability": True}}, "This stands on the standard agreement PDC-GOOD."),
         ({"window": {"before": "2026-02-01T00:00:00Z"}}, "Nothing from 1 February 2026 on counts."),
         ({"rate": {"reads": "1/P1D", "rows": "1/P1D"}}, "They may look 1 time a day and get 1 row a day, at most."),
         ({"purposes": ["dpv:CustomerCare", "dpv:PublicBenefit"]}, "They may use it only to help you as a customer or benefit the public."),
@@ -103,6 +108,41 @@ def test_a_clause_in_the_order_of_the_table() -> None:
 )
 def test_each_template(members: dict[str, Any], sentence: str) -> None:
     assert sentence in says(**members)
+
+
+VALUES: dict[str, list[Any]] = {
+    "base": list(ROSTER),
+    "purposes": [[name] for name in PURPOSES],
+    "kinds": [*([kind] for kind in KINDS), list(KINDS)],
+    "sites": [["*"], ["shop.example"], ["=shop.example"], ["=www.shop.example"], ["self"], ["self", "shop.example"], ["self", "=shop.example"]],
+    "classes": [["*"], *([name] for name in SITE_CLASSES)],
+    "sensitive": [[], *([name] for name in SENSITIVE), list(SENSITIVE)],
+    "categories": [["*"], *([name] for name in CATEGORIES), ["books/crime"], ["books/crime and toys"], ["books/crime", "toys"]],
+    "answers": [[], *([name] for name in ANSWERS)],
+    "fields": [{"time": "day", "site": "host", "url": "exact", "product": "exact", name: level} for name, about in FIELDS.items() for level in about.levels],
+    "window": [
+        *({"max_age": most, "min_age": least} for most in ("P1D", "P90D", "PT36H") for least in ("P0D", "P1D", "PT1H")),
+        *({edge: f"2026-01-01T{time}:00Z"} for edge in ("after", "before") for time in ("00:00", "05:30")),
+    ],
+    "rate": [{"reads": f"{reads}/P1D", "rows": f"{rows}/P1D"} for reads in (1, 24) for rows in (1, 500)],
+    "duties": [
+        {}, *({use: True} for use in ("profiling", "tracking", "ai_training", "portability")), {"retention": "P1D"}, {"retention": "PT12H"}, {"on_end": "delete:P1D"},
+        {"breach_notice": "P1D"}, *({"onward": onward, "processors": names} for onward in ("processors", "anonymised") for names in ([], ["A"], ["A", "B"], ["A and B"])),
+        *({"storage": regions} for regions in (["EEA"], ["CH", "EEA"], ["DE"])),
+    ],
+    "validity": [{}, {"max": "P1D"}, {"until": "2027-01-01T00:00:00Z"}, {"until": "2027-01-01T00:00:00Z", "max": "P1D"}],
+}  # fmt: skip
+"""Values of each dimension of a clause, none of which means the same as another."""
+
+
+@pytest.mark.parametrize("dim", VALUES)
+def test_no_two_values_of_a_dimension_read_alike(dim: str) -> None:
+    """The text is signed: whoever reads it must be able to tell the clauses apart."""
+    every = ["page_visit", "purchase", "search", "subscription"]
+    clauses = [clause(**{"kinds": every, "fields": {"time": "day", "site": "host", "url": "exact"}, dim: value}) for value in VALUES[dim]]
+    texts = {str(each.to_json()): explain.grant_text([each], "a.example") for each in clauses}
+    assert len(texts) > 2
+    assert len(set(texts.values())) == len(texts)
 
 
 def test_without_lower_bound_the_window_says_what_is_fresh() -> None:
@@ -157,6 +197,7 @@ def test_the_end_is_said_once_or_by_part() -> None:
         ("duties.on_end", "delete:P30D", "delete:P7D", "not-in-terms", "b", "Deletion at the end: they asked for 30 days, your terms allow 7 days. Your terms give no more (rule “b”)."),
         ("sites", ["*"], ["shop.example"], "not-in-terms", "b", "Sites: they asked for any, your terms allow shop.example. Your terms give no more (rule “b”)."),
         ("sensitive", ["health"], [], "sensitive", "b", "Sensitive subjects: they asked for health, your terms allow none. Your terms do not open this sensitive subject (rule “b”)."),
+        ("sites", ["*"], ["=www.shop.example", "self"], "not-in-terms", None, "Sites: they asked for any, your terms allow the address www.shop.example alone and their own sites. Your terms give no more."),
         ("form", "rows", "answers", "not-in-terms", "b", "Rows or answers: they asked for rows, your terms allow answers. Your terms give no more (rule “b”)."),
         ("answers", ["monetary", "recency"], ["recency"], "denied", "d", "Answers: they asked for roughly how much you spent on a day with purchases and how many weeks ago you last bought, your terms allow how many weeks ago you last bought. Your terms forbid it (rule “d”)."),
         ("purposes", ["dpv:Marketing"], ["dpv:DirectMarketing"], "not-in-terms", "b", "Purposes: they asked for promote what they offer, your terms allow tell you about their products. Your terms give no more (rule “b”)."),
@@ -170,7 +211,8 @@ def test_the_end_is_said_once_or_by_part() -> None:
     ],
 )  # fmt: skip
 def test_each_narrowing(dim: str, asked: Any, given: Any, cause: str, rule: str | None, sentence: str) -> None:
-    assert explain.narrowing(Narrowing("i~r", dim, asked, given, "fewer", cause, rule)) == sentence
+    # The rule's id is for files; the sentence has what its person calls it.
+    assert explain.narrowing(Narrowing("i~r", dim, asked, given, "fewer", cause, rule and "an-id", rule or "")) == sentence
 
 
 def test_every_dimension_has_a_label() -> None:
@@ -197,6 +239,7 @@ def test_labels_are_plain() -> None:
     ("found", "sentences"),
     [
         ({"recency": 1, "frequency": "1"}, ["You bought on 1 day in this time.", "You last bought 1 week ago."]),
+        ({"recency": 0}, ["You last bought less than a week ago."]),
         ({"recency": None, "frequency": "0", "monetary": {}}, ["You bought nothing in this time.", "Nothing of what you spent.", "Nothing of when you last bought."]),
         ({"monetary": {"EUR": {"currency": "EUR"}, "JPY": {"currency": "JPY"}}}, ["On such a day you spent EUR and JPY on average."]),
         ({"frequency": "4-7"}, ["You bought on 4-7 days in this time."]),

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from policies import explain_terms
-from policies.explain_terms import deny_sentence, roster_label, roster_sentence, rule_sentences, terms_sentences
+from policies.explain_terms import deny_sentence, name, named, roster_label, roster_sentence, rule_sentences, terms_sentences
+from policies.negotiate import negotiate
 from policies.purposes import PURPOSES
+from policies.requests import Request
 from policies.roster import ROSTER
 from policies.terms import DEFAULT_TERMS, REQUESTS, Deny, Terms
 from policies.vocabulary import CATEGORIES, FIELDS, KINDS, SITE_CLASSES
+from tests.policies.worlds import BOOKS
 
 
 def deny(**members: Any) -> Deny:
@@ -24,7 +27,7 @@ def test_the_default_terms_in_words() -> None:
     assert said[2].endswith("They must tell you of a leak within 3 days. A grant by this rule ends 180 days after your yes.")
     assert said[3:] == [
         "Nobody may see anything, if it is to sell your data to others, sell what they learn from your data or advertise.",
-        "Nobody may see the page title or search words of anything. Your extension may not add that either.",
+        "Nobody may see the page title or search words of anything.",
     ]
 
 
@@ -57,9 +60,11 @@ def test_every_way_of_asking_has_a_sentence() -> None:
         ({"vendors": ["class:bookshop", "member:guild"], "kinds": ["cart"]}, "Vendors of the kind “bookshop” or members of “guild” may not see what you put in or took out of a cart."),
         ({"actions": ["read"], "kinds": ["search", "cart"]}, "Nobody may see what you searched for or what you put in or took out of a cart."),
         ({"kinds": ["search"]}, "Nobody may see what you searched for. Your extension may not add that either."),
+        ({"kinds": ["search"], "fields": ["query"]}, "Nobody may see the search words of what you searched for."),
+        ({"actions": ["write"], "fields": ["query"]}, "What your extension adds is taken or refused whole, so a rule about single details of it forbids nothing."),
         ({"actions": ["write"], "classes": ["work"]}, "Your extension may not add anything on work sites."),
         ({"actions": ["contact", "ask"], "categories": ["books", "toys"]}, "Nobody may write to you about or ask you about anything, where it is about books or toys."),
-        ({"actions": ["read"], "fields": ["price"], "sites": ["=www.shop.example"]}, "Nobody may see the price of anything on www.shop.example."),
+        ({"actions": ["read"], "fields": ["price"], "sites": ["=www.shop.example"]}, "Nobody may see the price of anything on the address www.shop.example alone."),
         ({"purposes": ["dpv:DirectMarketing"]}, "Nobody may see anything, if it is to tell you about their products."),
         ({}, "Nobody may see anything. Your extension may not add that either."),
     ],
@@ -100,3 +105,38 @@ def test_every_template_is_used_and_has_named_places(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(explain_terms, "TEMPLATES", {name: f"«{text}»" for name, text in explain_terms.TEMPLATES.items()})
     said = [*(deny_sentence(each) for each in DEFAULT_TERMS.deny), roster_sentence("SD-BASE"), rule_sentences(DEFAULT_TERMS.allow[0], "SD-BASE-A")[-2]]
     assert all("«" in sentence for sentence in said)
+
+
+def test_a_rule_says_no_more_than_its_agreement_allows() -> None:
+    form = {**DEFAULT_TERMS.to_json()["allow"][0], "duties": {"profiling": True}}
+
+    def said(**members: Any) -> list[str]:
+        return rule_sentences(Terms.parse({**DEFAULT_TERMS.to_json(), "allow": [{**form, **members}]}).allow[0], "SD-BASE")
+
+    assert "They may build a profile of you." in said(base="SD-BASE-ATP")
+    assert "They must not build a profile of you, track you, train AI with it or pass it on." in said()
+    assert "They may use it only to recommend products to you." in said(purposes=["dpv:ProvideProductRecommendations", "dpv:PublicBenefit"])
+    hollow = said(purposes=["dpv:PublicBenefit"])
+    assert "They may use it only to benefit the public." in hollow
+    assert "Its agreement allows none of these purposes, so nothing can be offered by it." in hollow
+
+
+def test_a_rule_is_called_by_its_label_or_by_what_it_says_first() -> None:
+    form = DEFAULT_TERMS.to_json()["allow"][0]
+    bare = Terms.parse({**DEFAULT_TERMS.to_json(), "allow": [{key: value for key, value in form.items() if key != "label"}]}).allow[0]
+    assert name(DEFAULT_TERMS.allow[0]) == "Any shop, to recommend products"
+    assert name(bare) == "Any vendor may see what you bought, on any site"
+    assert name(DEFAULT_TERMS.deny[1]) == "Nobody may see the page title or search words of anything"
+
+
+def test_narrowings_are_told_by_the_names_of_rules() -> None:
+    want = {"form": "rows", "fields": {"time": "exact", "query": "exact"}}
+    items = [
+        {"id": "i1", "action": "read", "kinds": ["purchase", "search"], "purposes": ["dpv:ProvideProductRecommendations"], "why": "x", "want": want},
+        {"id": "i2", "action": "read", "kinds": ["cart"], "purposes": ["dpv:ProvideProductRecommendations"], "why": "x", "want": want},
+    ]
+    proposal = negotiate(DEFAULT_TERMS, Request.parse({"vendor": BOOKS.id, "items": items}, BOOKS))
+    told = {line.rule: line.said for line in named(proposal, DEFAULT_TERMS).narrowed}
+    assert told == {"recommendations": "Any shop, to recommend products", "no-words": "Nobody may see the page title or search words of anything", None: ""}
+    # The form of section 6 knows nothing of it.
+    assert named(proposal, DEFAULT_TERMS).to_json() == proposal.to_json()

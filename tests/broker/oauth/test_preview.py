@@ -9,7 +9,8 @@ import pytest
 from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase, purchases
 
 from broker.terms.actions import set_terms
-from policies.terms import DEFAULT_TERMS
+from policies import explain_terms
+from policies.terms import DEFAULT_TERMS, Deny
 
 FIELDS = {"time": "day", "site": "host", "category": "leaf", "price": "exact", "product": "exact"}
 WIDE: dict[str, Any] = {
@@ -30,6 +31,11 @@ def terms(person: Browser, *denies: dict[str, Any]) -> None:
 
 def asking(*kinds: str, **more: Any) -> dict[str, Any]:
     return {**purchases(fields=more.pop("fields", FIELDS), **more.pop("want", {})), "datatypes": list(kinds or ("purchase",)), **more}
+
+
+def called(deny: dict[str, Any]) -> str:
+    """How the person knows the deny."""
+    return explain_terms.name(Deny.parse({"id": "x", **deny}))
 
 
 def words(text: str) -> str:
@@ -74,9 +80,10 @@ def test_what_a_deny_cuts_of_the_rows_is_said_by_its_name(life: Browser, booksho
     terms(life, {"id": "my-rule", **deny})
     page = life.get(life.open(bookshop.ask([asking()]))).text
     if said is None:
-        assert "my-rule" not in page
+        assert "Your rule “" not in page
     else:
-        assert f"{said} Your rule “my-rule”." in part(page, "cuts-1")
+        assert f"{said} Your rule “{called(deny)}”." in part(page, "cuts-1")
+    assert "my-rule" not in page
     assert (f"{rows} of your rows would show now" in words(page)) == bool(rows)
     # The vendor gets just these.
     bookshop.connect(life, [asking()])
@@ -100,8 +107,8 @@ def test_the_words_to_be_signed_stand_beside_what_your_terms_hold_back(life: Bro
     assert '<details class="narrowing">' in life.get(path).text
     assert "books.example may see what you bought, on any site." in summary
     assert "Your terms hold back more than these words say, and books.example is not told" in summary
-    assert "books.example may not see anything, where it is about toys. Your rule “no-toys”." in summary
-    assert "no-toys" not in part(life.get(path).text, "summary")
+    assert f"books.example may not see anything, where it is about toys. Your rule “{called({'categories': ['toys']})}”." in summary
+    assert "Your rule" not in part(life.get(path).text, "summary")
 
 
 def test_what_is_cut_follows_the_choices(life: Browser, bookshop: Shop) -> None:
@@ -113,7 +120,7 @@ def test_what_is_cut_follows_the_choices(life: Browser, bookshop: Shop) -> None:
         data = {**form, "give": form["offered"], "part": "1", "1.sites": sites}
         answer = life.client.post("/oauth/authorize/preview", data=data, base_url=ORIGIN, headers=headers).text
         assert '<div id="cuts-1" hx-swap-oob="true"' in answer
-        assert ("no-toys" in part(answer, "cuts-1")) == there
+        assert ("Your rule “Nobody may see anything on toys.example”" in part(answer, "cuts-1")) == there
         assert ("your terms cut all of it" in part(answer, "preview-1")) == there
         assert "<html" not in answer
 
@@ -198,9 +205,8 @@ def test_the_extension_is_told_what_your_terms_keep_out(alice: Browser, clock: C
     form = alice.form
     alice.form = lambda path: pages.append(alice.get(path).text) or form(path)  # type: ignore[method-assign, func-returns-value]
     extension = Extension.connect(alice)
-    assert part(pages[0], "cuts-1").endswith("may not add anything on toys.example. Your rule “no-toys”.")
-    assert "no-titles" not in pages[0]
-    assert "no-books" not in pages[0]
+    assert part(pages[0], "cuts-1").endswith("may not add anything on toys.example. Your rule “Nobody may see anything on toys.example”.")
+    assert pages[0].count("Your rule “") == part(pages[0], "cuts-1").count("Your rule “") == 1
     at = clock() - dt.timedelta(hours=1)
     answer = extension.upload(page_visit(at, url="https://toys.example/", title="A kite"), page_visit(at, title="A book"))
     assert [result["status"] for result in answer.json["results"]] == ["refused", "accepted"]

@@ -6,13 +6,18 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from makers import ORIGIN, Browser, Clock, Extension, Shop, purchase
 from pageforms import form_of, forms_of
 
 from broker.grants import queries as grants
 from broker.ledger import queries as ledger
-from broker.terms.actions import set_terms
-from policies.terms import DEFAULT_TERMS
+from broker.terms.actions import JOINABLE, _with_room, set_terms
+from policies.terms import DEFAULT_TERMS, Deny
+from policies.vocabulary import CATEGORIES, FIELDS, KINDS
+from tests.policies import worlds
+from tests.policies.properties import read
 
 
 def decide(person: Browser, path: str, answer: str, **more: Any) -> Any:
@@ -191,3 +196,70 @@ def test_a_block_is_the_persons_own(alice: Browser, bob: Browser, bookshop: Shop
 def test_where_a_block_leads_next_stays_here(alice: Browser) -> None:
     answer = alice.post("/terms/block", {"vendor": "books.example", "next": "https://evil.example/"}, page="/terms")
     assert answer.location == "/"
+
+
+def block_with(alice: Browser, desk: Any, denies: list[dict[str, Any]]) -> Any:
+    set_terms(alice.app.extensions["broker"], alice.person_id, {**DEFAULT_TERMS.to_json(), "deny": denies})
+    return desk.send("/terms/block", {"csrf_token": alice.csrf("/terms"), "vendor": "books.example"})
+
+
+FULL: list[dict[str, Any]] = [{"id": f"d{n}", "sites": [f"s{n}.example"], "categories": [f"books/{n}"]} for n in range(1000)]
+"""As many denies as there can be, of which no two can be one."""
+
+
+@pytest.mark.parametrize(
+    ("block", "left"),
+    [
+        ({"vendors": ["https://a.example"]}, ["https://a.example", "https://books.example"]),
+        ({"vendors": ["known"]}, ["https://books.example", "known"]),
+    ],
+)
+def test_with_no_room_for_a_rule_a_vendor_joins_a_block(alice: Browser, desk: Any, block: dict[str, Any], left: list[str]) -> None:
+    crowd = [f"https://v{n}.example" for n in range(1000)]
+    assert block_with(alice, desk, [{"id": "full", "vendors": crowd}, *FULL[2:], {"id": "last", **block}]).status_code == 303
+    assert desk.terms.to_json()["deny"][-1]["vendors"] == left
+    assert "https://books.example" in desk.terms.blocked
+    assert len(desk.terms.deny) == 1000
+
+
+def test_two_rules_that_can_be_one_make_room_for_a_block(alice: Browser, desk: Any) -> None:
+    """A thousand sites by themselves are one list of sites; what is forbidden stays as it was."""
+    spread = [{"id": f"d{n}", "sites": [f"s{n}.example"]} for n in range(1000)]
+    assert block_with(alice, desk, spread).status_code == 303
+    assert desk.terms.blocked == ["https://books.example"]
+    assert len(desk.terms.deny) == 1000
+    assert sorted(site for deny in desk.terms.deny for site in deny.sites or ()) == sorted(f"s{n}.example" for n in range(1000))
+
+
+def test_with_no_room_at_all_the_person_is_told_what_to_do(alice: Browser, bookshop: Shop, desk: Any) -> None:
+    refused = block_with(alice, desk, FULL)
+    assert refused.status_code == 422
+    assert "Your terms hold 1,000 rules about what is never given, which is as many as they can. Remove one of them, then block." in refused.text
+    path = alice.open(bookshop.ask())
+    assert "Remove one of them, then block." in decide(alice, path, "block").text
+    assert (desk.version, desk.terms.blocked) == (1, [])
+    # The request is not used up: refusing it without a block still works.
+    assert decide(alice, path, "refuse").status_code == 303
+    desk.save("/terms", rule="d7")
+    assert block_with(alice, desk, FULL[1:]).status_code == 303
+
+
+LISTS = {
+    "vendors": worlds.some(("https://books.example", "class:bookshop")), "actions": worlds.some(("read", "write")), "kinds": worlds.some(KINDS),
+    "sites": worlds.some(("shop.example", "=www.shop.example", "clinic.example", "news.example")), "classes": worlds.some(("shop", "news", "health")),
+    "categories": worlds.some(CATEGORIES), "fields": worlds.some(FIELDS, 1, 5),
+}  # fmt: skip
+
+
+@given(st.fixed_dictionaries({
+    "part": worlds.slices, "pair": st.sampled_from(JOINABLE).flatmap(lambda name: st.tuples(st.just(name), LISTS[name], LISTS[name])),
+    "rest": st.one_of(st.just({}), st.just({"fields": ["price", "time"]}), worlds.deny_bodies), "events": st.lists(worlds.events(), min_size=2, max_size=6),
+}))  # fmt: skip
+@settings(max_examples=400)
+def test_rules_put_together_forbid_the_same(world: dict[str, Any]) -> None:
+    """Two denies that differ in one list are read side by side with what becomes of them."""
+    name, one, other = world["pair"]
+    written = [{**world["rest"], "id": "a", name: one}, {**world["rest"], "id": "b", name: other}]
+    apart = [Deny.parse(each) for each in written]
+    (together,) = [Deny.parse(each) for each in _with_room(written, apart)]
+    assert read(world["part"], apart, world["events"]) == read(world["part"], [together], world["events"])

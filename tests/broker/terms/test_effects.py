@@ -73,11 +73,11 @@ def numbers(text: str) -> dict[str, int]:
     [
         ({"kinds": ["page_visit"]}, ["Kinds of event: books.example may no longer see pages you visited."]),
         ({"sites": "toys.example"}, ["Sites: books.example may no longer see anything on toys.example."]),
-        ({"sites": "www.toys.example"}, ["Sites: books.example may no longer see anything on www.toys.example."]),
+        ({"sites": "www.toys.example"}, ["Sites: books.example may no longer see anything on the address www.toys.example alone."]),
         ({"categories": ["toys"]}, ["Products: books.example may no longer see anything, where it is about toys."]),
         ({"fields": ["price", "title"]}, ["What is shown of each: books.example may no longer see the page title or price of pages you visited or what you bought."]),
         ({"fields": ["url"], "kinds": ["page_visit"]}, ["books.example may no longer see the page address or page title of pages you visited."]),
-        ({"fields": ["price"], "categories": ["toys"]}, ["Products, What is shown of each: books.example may no longer see the price of pages you visited or what you bought, where it is about toys."]),
+        ({"fields": ["price"], "categories": ["toys"]}, ["Products, What is shown of each: books.example may no longer see the price of what you bought, where it is about toys."]),
         ({"fields": ["time"]}, ["may no longer see the time"]),
         ({"classes": ["other"]}, ["Kinds of site: books.example may no longer see anything on other sites."]),
         ({"purposes": ["dpv:Personalisation"]}, ["Everything: books.example may see nothing more of this."]),
@@ -114,14 +114,14 @@ def test_a_deny_takes_what_the_page_said_and_undo_gives_it_back(life: Browser, d
 
 def test_the_way_back_is_told_as_well(life: Browser, desk: Any, bookshop: Shop) -> None:
     bookshop.connect(life, [wanting()])
-    desk.save("/terms/deny", {"sites": "toys.example", "fields": ["price"], "name": "toys"})
+    desk.save("/terms/deny", {"sites": "toys.example", "fields": ["price"]})
     few = bookshop.read("?limit=1000").json["items"]
-    looked = desk.look("/terms", rule="toys")
+    looked = desk.look("/terms", rule="no-sites")
     assert "books.example may again see the price of" in looked.text
     assert numbers(looked.text) == {"before": 12, "after": 12, "hidden": 0, "shown": 0, "less": 0, "more": 3}
-    desk.save("/terms", rule="toys")
-    desk.save("/terms/deny", {"kinds": ["page_visit"], "name": "visits"})
-    looked = desk.look("/terms", rule="visits")
+    desk.save("/terms", rule="no-sites")
+    desk.save("/terms/deny", {"kinds": ["page_visit"]})
+    looked = desk.look("/terms", rule="no-kinds")
     assert numbers(looked.text)["shown"] == 2
     assert len(few) == 12
 
@@ -230,7 +230,7 @@ def test_a_grant_is_exact_where_the_bound_lies_before_its_window(life: Browser, 
     """Events older than every window are neither opened nor make a number uncertain."""
     bookshop.connect(life, [purchases()])
     monkeypatch.setattr(effects, "OPENED", 10)
-    monkeypatch.setattr(effects, "_count_of_rule", lambda *_: None)
+    monkeypatch.setattr(effects, "_count_of_deny", lambda *_: None)
     text = re.sub(r"<[^>]+>", "", desk.look("/terms/deny", {"kinds": ["purchase"]}).text.split('id="grants"')[1])
     assert "They can see 10 rows now" in " ".join(text.split())
 
@@ -246,3 +246,68 @@ def test_a_long_history_is_looked_at_in_good_time(life: Browser, desk: Any, book
     assert time.monotonic() - began < 5
     assert numbers(text)["less"] >= 1900
     assert "at least" in text
+
+
+def offered(desk: Any, change: dict[str, Any]) -> str:
+    """What the page says of the rows of a new allow rule, all on one line."""
+    rule = {
+        "label": "New", "vendor": ["*"], "kinds": ["purchase"], "field.time": "day", "field.product": "exact", "field.category": "leaf",
+        "purposes": ["dpv:ProvideProductRecommendations"],
+    }  # fmt: skip
+    said = re.sub(r"<[^>]+>", "", desk.look("/terms/allow", {**rule, **change}).text.split('id="rows"')[1].split('id="grants"')[0])
+    return " ".join(said.split())
+
+
+def in_force(person: Browser, **more: Any) -> None:
+    set_terms(person.app.extensions["broker"], person.person_id, {**WIDE, "allow": [], **more})
+
+
+@pytest.mark.parametrize(
+    ("terms", "change", "said"),
+    [
+        ({}, {}, "It covers 10 of your rows now"),
+        ({}, {"base": "PDC-AI"}, "Nothing could be offered by it: the agreement it stands on allows none of these purposes."),
+        ({"base": "PDC-AI"}, {}, "Nothing could be offered by it: the agreement it stands on allows none of these purposes."),
+        ({"base": "PDC-AI"}, {"purposes": ["dpv:ProvideProductRecommendations", "dpv:ScientificResearch"]}, "It covers 10 of your rows now"),
+        ({"base": "PDC-INTENT", "deny": [{"id": "ads", "purposes": ["dpv:Marketing"]}]}, {"purposes": ["dpv:DirectMarketing"]}, "Nothing could be offered by it: what is never given takes all of it."),
+        ({"base": "PDC-INTENT", "deny": [{"id": "ads", "purposes": ["dpv:Marketing"]}]}, {"purposes": ["dpv:DirectMarketing", "dpv:ProvideProductRecommendations"]}, "It covers 10 of your rows now"),
+        ({"deny": [{"id": "toys", "categories": ["toys"]}]}, {}, "It covers 7 of your rows now"),
+        ({"deny": [{"id": "toys", "sites": ["toys.example"]}]}, {}, "It covers 7 of your rows now"),
+        ({"deny": [{"id": "toys", "sites": ["toys.example"], "vendors": ["known"]}]}, {}, "It covers 10 of your rows now"),
+        ({"deny": [{"id": "toys", "sites": ["toys.example"], "vendors": ["known", "https://x.example"]}]}, {"vendor": ["known"]}, "It covers 7 of your rows now"),
+        ({"deny": [{"id": "all", "kinds": ["purchase"]}]}, {}, "Nothing could be offered by it: what is never given takes all of it."),
+        ({"deny": [{"id": "add", "actions": ["write"]}]}, {}, "It covers 10 of your rows now"),
+        ({"requests": "AgentDisallowsRequests"}, {}, "Nothing could be offered by it: your terms let nobody ask you."),
+        ({}, {"classes": ["health"]}, "Nothing could be offered by it: it names only sensitive subjects, and lets none of them in."),
+        ({}, {"categories": ["health"]}, "Nothing could be offered by it: it names only sensitive subjects, and lets none of them in."),
+        ({"allow": [{**WIDE["allow"][0], "id": "New", "label": "New", "validity": {"until": "2020-01-01T00:00:00Z"}}]}, {"rule": "New"}, "Nothing could be offered by it: its time is over or has not begun."),
+        ({}, {"classes": ["health"], "sensitive": ["health"]}, "It covers none of your rows now; future ones could be offered by it."),
+    ],
+)
+def test_rows_are_counted_as_the_whole_terms_let_them_through(life: Browser, desk: Any, terms: dict[str, Any], change: dict[str, Any], said: str) -> None:
+    """Not by the rule alone: its agreement, sensitive subjects, who may ask and what is never given bound it too."""
+    in_force(life, **terms)
+    assert said in offered(desk, change)
+
+
+def test_a_rule_says_no_more_than_its_agreement_allows(life: Browser, desk: Any) -> None:
+    said = offered(desk, {"uses": ["profiling"], "onward": "anonymised"})
+    assert "They must not build a profile of you, track you or train AI with it." in said
+    assert "once nobody can tell" not in said
+    assert "They may build a profile of you." in offered(desk, {"uses": ["profiling"], "base": "SD-BASE-ATP"})
+
+
+def test_two_grants_of_one_vendor_are_told_apart(life: Browser, desk: Any, bookshop: Shop, clock: Clock) -> None:
+    """Each card and each line links its own grant and says what it is about and when it was given; so do those that stay."""
+    first = bookshop.connect(life, [purchases()])["grant_id"]
+    clock.advance(minutes=3)
+    second = bookshop.connect(life, [wanting(datatypes=["page_visit", "purchase"], purposes=["dpv:CustomerCare"])])["grant_id"]
+    for kind in ("purchase", "search"):
+        text = desk.look("/terms/deny", {"kinds": [kind]}).text.split('id="grants"')[1]
+        said = []
+        for grant in (first, second):
+            card = text.split(f'href="/grants/{grant}"')[1].split('href="/grants/')[0]
+            said.append(" ".join(re.sub(r"<[^>]+>", "", card.split("</p>", 1)[0] if kind == "purchase" else card.split("</li>")[0]).split()))
+        assert said[0].endswith(": what you bought, to recommend products to you.")
+        assert said[1].endswith(": pages you visited and what you bought, to help you as a customer.")
+        assert said[0].partition("Given ")[2][:18] != said[1].partition("Given ")[2][:18]

@@ -30,12 +30,12 @@ def test_what_changed_is_said_once_for_each_rule() -> None:
         "deny": [form["deny"][1] | {"fields": ["query"]}, {"id": "new", "kinds": ["search"]}],
     })  # fmt: skip
     assert changes(DEFAULT_TERMS, other) == [
-        f"The agreement your rules stand on was SD-BASE and is SD-BASE-A. {roster_sentence('SD-BASE-A')}",
+        f"The agreement your rules stand on was “To serve me” (SD-BASE) and is “To serve me and analyse” (SD-BASE-A). {roster_sentence('SD-BASE-A')}",
         "Who may ask: Nobody may ask you. Every request is refused without being shown to you.",
-        "Changed: “no-words”. Nobody may see the search words of anything. Your extension may not add that either.",
-        "New: “new”. Nobody may see what you searched for. Your extension may not add that either.",
+        "Changed: “Nobody may see the page title or search words of anything” is now “Nobody may see the search words of anything”.",
+        "New: Nobody may see what you searched for. Your extension may not add that either.",
         "Gone: “Any shop, to recommend products”. Any vendor may see what you bought, on any site.",
-        "Gone: “no-ads”. Nobody may see anything, if it is to sell your data to others, sell what they learn from your data or advertise.",
+        "Gone: Nobody may see anything, if it is to sell your data to others, sell what they learn from your data or advertise.",
     ]
 
 
@@ -117,3 +117,16 @@ def test_a_planted_silence_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentences, "_met", lambda *_: None)
     assert not lines(clause_of(part), hides)
     assert read(part, [], [event]) != read(part, [hides], [event])
+
+
+def test_a_changed_rule_says_what_is_different() -> None:
+    form = DEFAULT_TERMS.to_json()
+    rule = form["allow"][0]
+    bare = {name: value for name, value in rule.items() if name != "label"}
+
+    def said(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+        return changes(*(Terms.parse({**form, "allow": [each]}) for each in (before, after)))
+
+    assert said(rule, {**rule, "window": {"max_age": "P30D"}}) == ["Changed: “Any shop, to recommend products”. Only the last 30 days count, and nothing from the last day."]
+    assert said(bare, {**bare, "rate": {"reads": "1/P1D"}}) == ["Changed: “Any vendor may see what you bought, on any site”. They may look 1 time a day and get 500 rows a day, at most."]
+    assert said(rule, {**rule, "label": "Shops"}) == ["Changed: “Any shop, to recommend products” is now called “Shops”. Any vendor may see what you bought, on any site."]

@@ -16,14 +16,14 @@ def told(text: str) -> str:
 
 
 def test_versions_are_listed_with_day_and_change(desk: Any) -> None:
-    desk.save("/terms/deny", {"kinds": ["search"], "name": "searches"})
+    desk.save("/terms/deny", {"kinds": ["search"]})
     desk.save("/terms/general", {"base": "SD-BASE-A-DP", "requests": "AgentDisallowsRequests"})
     desk.save("/terms/rules/recommendations", {"max_age": "30"})
-    desk.save("/terms", rule="searches")
+    desk.save("/terms", rule="no-kinds")
     text = told(desk.person.get("/terms/versions").text)
     for said in (
-        "Version 4 in force", "Gone: “searches”. Nobody may see what you searched for.", "Version 3", "Changed: “Any shop, to recommend products”.",
-        "The agreement your rules stand on was SD-BASE and is SD-BASE-A-DP.", "Who may ask: Nobody may ask you.", "New: “searches”.", "Version 0",
+        "Version 4 in force", "Gone: Nobody may see what you searched for.", "Version 3", "Changed: “Any shop, to recommend products”.",
+        "The agreement your rules stand on was “To serve me” (SD-BASE) and is “To serve me and analyse, with a copy for me” (SD-BASE-A-DP).", "Who may ask: Nobody may ask you.", "New: Nobody may see what you searched for.", "Version 0",
         "The careful terms everyone starts with",
     ):  # fmt: skip
         assert said in text, said
@@ -32,7 +32,7 @@ def test_versions_are_listed_with_day_and_change(desk: Any) -> None:
 
 
 def test_an_earlier_version_is_looked_at_and_put_back(desk: Any) -> None:
-    desk.save("/terms/deny", {"kinds": ["search"], "name": "searches"})
+    desk.save("/terms/deny", {"kinds": ["search"]})
     kept = desk.terms.to_json()
     desk.save("/terms", rule="recommendations")
     page = desk.person.get("/terms/versions/1").text
@@ -49,7 +49,7 @@ def test_an_earlier_version_is_looked_at_and_put_back(desk: Any) -> None:
 
 
 def test_undo_is_one_press_and_a_version_of_its_own(desk: Any) -> None:
-    desk.save("/terms/deny", {"kinds": ["search"], "name": "searches"})
+    desk.save("/terms/deny", {"kinds": ["search"]})
     undo = form_of(desk.person.get("/terms").text, "/terms/undo")
     assert desk.send("/terms/undo", undo).status_code == 303
     assert desk.version == 2
@@ -97,21 +97,21 @@ def test_two_at_once_cannot_both_be_next(desk: Any) -> None:
 
 def test_undo_pressed_again_goes_further_back_and_says_what_it_undoes(desk: Any) -> None:
     for kind in ("search", "page_visit"):
-        desk.save("/terms/deny", {"kinds": [kind], "name": kind})
+        desk.save("/terms/deny", {"kinds": [kind]})
     for undone, left in ((2, ["search"]), (1, [])):
         page = desk.person.get("/terms").text
         assert f"Undo version {undone}" in told(page)
         assert desk.send("/terms/undo", form_of(page, "/terms/undo")).status_code == 303
-        assert [deny.id for deny in desk.terms.deny if deny.id in {"search", "page_visit"}] == left
+        assert [kind for deny in desk.terms.deny for kind in deny.kinds or ()] == left
     assert "Undo version" not in told(desk.person.get("/terms").text)
     assert desk.send("/terms/undo", {**form_of(page, "/terms/undo"), "based_on": str(desk.version)}).status_code == 409
 
 
 def test_a_removal_by_hand_can_be_undone_too(desk: Any) -> None:
     """Terms that happen to equal earlier ones are a change like any other."""
-    desk.save("/terms/deny", {"kinds": ["search"], "name": "searches"})
+    desk.save("/terms/deny", {"kinds": ["search"]})
     set_terms(desk.person.app.extensions["broker"], desk.person.person_id, DEFAULT_TERMS.to_json())
     page = desk.person.get("/terms").text
     assert "Undo version 2" in told(page)
     assert desk.send("/terms/undo", form_of(page, "/terms/undo")).status_code == 303
-    assert "searches" in desk.terms.rules
+    assert "no-kinds" in desk.terms.rules
