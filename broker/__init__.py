@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from broker import cors, documentation, headers, health, layout, problems, session
+from broker import access, cors, documentation, headers, health, layout, problems, session
 from broker.config import Settings, from_environment
 from broker.db import utcnow
 from broker.events.answers import answers as answers_api
@@ -21,6 +21,7 @@ from broker.imports.pages import pages as imports_pages
 from broker.ledger.actions import Denials
 from broker.ledger.pages import pages as ledger_pages
 from broker.oauth import metadata
+from broker.oauth.dpop import Seen
 from broker.oauth.endpoints import oauth
 from broker.oauth.pages import pages as oauth_pages
 from broker.oauth.server import Server
@@ -55,9 +56,11 @@ def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] 
     app.extensions["broker"] = broker
     app.extensions["denials"] = Denials(broker)
     app.extensions["oauth"] = Server()
+    app.extensions["seen"] = Seen()
 
     # In this order: every answer gets its headers, every error its form, every request its gate.
     cors.setup(app)
+    access.setup(app)
     headers.setup(app, settings)
     problems.setup(app)
     layout.setup(app, settings)

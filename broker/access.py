@@ -1,20 +1,18 @@
-"""The gate in for clients: `@token("events:read")` turns a credential into an `Access`, or refuses.
-
-DPoP (RFC 9449) will be checked here, between the look-up of the token and its first use; the token row has the place for its key (`jkt`).
-"""
+"""The gate in for clients: `@token("events:read")` turns a credential and the proof of its key (RFC 9449) into an `Access`, or refuses."""
 
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
-from flask import g, request
+from flask import Flask, Response, g, request
 
 from broker import current, errors
 from broker.grants import queries as grant_queries
 from broker.ledger import actions as ledger
-from broker.oauth import queries
+from broker.oauth import actions as oauth_actions
+from broker.oauth import dpop, queries
 from broker.vault import credentials
 from broker.vault.keys import Keyring
 from policies.clauses import Clause
@@ -22,6 +20,9 @@ from policies.clauses import Clause
 P = ParamSpec("P")
 R = TypeVar("R")
 ACTION_OF: Final = {"events:read": "read", "events:write": "write"}
+READS: Final = frozenset({"GET", "HEAD"})
+# Of a call without a good proof, which is refused before anyone looks at it.
+NO_PROOF: Final = dpop.Proof("", b"", dt.datetime.min.replace(tzinfo=dt.UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Access:
     # SHA-256 of the agreement; none for the person's own extension.
     agreement: bytes | None
     vendor_classes: frozenset[str]
+    proof: dpop.Proof
 
     @property
     def grant(self) -> str:
@@ -72,14 +74,31 @@ def _credential() -> credentials.Credential:
     scheme, _, text = header.partition(" ")
     if not header:
         raise errors.NoToken
-    parsed = credentials.parse(current.broker().vault.route_key, "at", text.strip()) if scheme.lower() == "bearer" else None
+    # A token alone opens nothing: `Bearer` is refused like a wrong token.
+    parsed = credentials.parse(current.broker().vault.route_key, "at", text.strip()) if scheme.lower() == "dpop" else None
     if parsed is None:
         raise errors.InvalidToken
     return parsed
 
 
+def _proof(credential: credentials.Credential) -> dpop.Proof | None:
+    """The verified proof of this call; None for a bad one. Raises `UseNonce`. A call that is decided again is not proved again."""
+    if "proof" not in g:
+        broker = current.broker()
+        url = broker.settings.origin + request.path
+        shown = request.headers.get("DPoP")
+        try:
+            g.proof = dpop.verify(shown, method=request.method, url=url, nonce_key=broker.vault.nonce_key, now=broker.now(), token=credential.text)
+        except dpop.BadProof:
+            g.proof = None
+        except dpop.NonceWanted:
+            raise errors.UseNonce from None
+    proof: dpop.Proof | None = g.proof
+    return proof
+
+
 def look_up() -> Access:
-    """Token → grant → client in one statement, in a transaction of its own. Every cause of refusal gives the same answer."""
+    """Token → grant → client in one statement, in a transaction of its own; then the proof. Every cause of refusal gives the same answer."""
     broker = current.broker()
     credential = _credential()
     with broker.reading() as tx:
@@ -88,22 +107,39 @@ def look_up() -> Access:
     # An access token that has merely run out makes no entry: its client refreshes it every five minutes.
     if row is None or now >= row.token_expires_at:
         raise errors.InvalidToken
+    proof = _proof(credential)
     ring = broker.keyring(row.person_id)
     ended = row.status not in grant_queries.LIVE or now >= row.expires_at
-    reasons = {"grant-ended": ended, "token-ended": row.token_ended_at is not None, "client-disabled": not row.enabled}
+    reasons = {
+        "bad-proof": proof is None, "other-key": proof is not None and proof.jkt != row.jkt,
+        "grant-ended": ended, "token-ended": row.token_ended_at is not None, "client-disabled": not row.enabled,
+    }  # fmt: skip
     over = any(reasons.values())
     # What has ended is not opened any more: it may be damaged, or its key destroyed.
     clauses = () if over else grant_queries.opened_clauses(ring, row.grant_id, row.version, row.clauses)
     access = Access(
         row.person_id, ring, row.client_id, row.vendor_id or "", row.grant_id, row.status, row.version, row.given_at, row.expires_at,
         clauses, tuple(row.limited_to.split()), row.terms_version, row.erasures,
-        row.countersigned_at is not None, row.agreement, frozenset(row.vendor_classes or ()),
+        row.countersigned_at is not None, row.agreement, frozenset(row.vendor_classes or ()), proof or NO_PROOF,
     )  # fmt: skip
     if over:
-        # The person sees that somebody came back after the end.
+        # The person sees that somebody came back after the end, or without the key.
         deny(access, tuple(reason for reason, holds in reasons.items() if holds), {"method": request.method, "path": request.path})
-        raise errors.InvalidToken
+        raise errors.InvalidProof if proof is None else errors.InvalidToken
     return access
+
+
+def refuse_replay(access: Access) -> NoReturn:
+    """A proof that was used before (rule T12): whoever shows it again may have copied it on its way."""
+    deny(access, ("bad-proof",), {"method": request.method, "path": request.path})
+    raise errors.InvalidProof
+
+
+def _use_up(access: Access) -> None:
+    """Use up the proof of a write, durably, before the write begins."""
+    statement, row = oauth_actions.unused(access.proof)
+    if not current.broker().write(lambda tx: statement.run(tx, row).rowcount):
+        refuse_replay(access)
 
 
 def deny(access: Access, reasons: tuple[str, ...], about: dict[str, Any]) -> None:
@@ -123,8 +159,12 @@ def access() -> Access:
     return found
 
 
-def token(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let only calls in whose grant has a clause for `scope`; wrong and missing tokens are counted per address."""
+def token(scope: str, *, proof_with_entry: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let only calls in whose grant has a clause for `scope`; wrong and missing tokens are counted per address.
+
+    A proof opens one call: one read in this process, one write anywhere. With `proof_with_entry` the view itself uses it up, in the
+    transaction that makes its entry.
+    """
     action = ACTION_OF[scope]
 
     def wrap(view: Callable[P, R]) -> Callable[P, R]:
@@ -133,12 +173,17 @@ def token(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             limits = current.broker().limits
             try:
                 found = look_up()
-            except (errors.NoToken, errors.InvalidToken):
+            except (errors.NoToken, errors.InvalidToken, errors.InvalidProof):
                 limits.count("unauthenticated", current.address())
                 raise
             if not any(clause.action == action for clause in found.clauses):
                 deny(found, ("no-clause",), {"method": request.method, "path": request.path})
                 raise errors.NotGranted
+            if request.method in READS:
+                if not current.seen().first(found.proof, current.broker().now()):
+                    refuse_replay(found)
+            elif not proof_with_entry:
+                _use_up(found)
             g.access = found
             with limits.in_flight(found.client_id):
                 return view(*args, **kwargs)
@@ -147,3 +192,14 @@ def token(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return gate
 
     return wrap
+
+
+def setup(app: Flask) -> None:
+    """Put a nonce for the next proof on every answer to a call that came with one (rule T11)."""
+
+    @app.after_request
+    def _offer_nonce(response: Response) -> Response:
+        if "DPoP" in request.headers:
+            broker = current.broker()
+            response.headers["DPoP-Nonce"] = dpop.nonce(broker.vault.nonce_key, broker.now())
+        return response

@@ -10,6 +10,7 @@ ROUTES: Final = {
     "/oauth/token": "POST",
     "/oauth/revoke": "POST",
     "/.well-known/oauth-authorization-server": "GET",
+    "/.well-known/oauth-protected-resource/v1": "GET",
 }
 PREFLIGHT_SECONDS: Final = "600"
 

@@ -5,6 +5,7 @@ from typing import cast
 from flask import current_app, request
 
 from broker.ledger.actions import Denials
+from broker.oauth.dpop import Seen
 from broker.opening import Broker
 
 
@@ -16,6 +17,11 @@ def broker() -> Broker:
 def denials() -> Denials:
     """Where this application's refused reads are entered."""
     return cast("Denials", current_app.extensions["denials"])
+
+
+def seen() -> Seen:
+    """The proofs that this process has taken for reads."""
+    return cast("Seen", current_app.extensions["seen"])
 
 
 def address() -> str:

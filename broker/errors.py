@@ -2,7 +2,7 @@
 
 BrokerError
 ├── BadRequest 400          ├── InvalidCursor 400
-├── NoToken 401             ├── InvalidToken 401
+├── NoToken 401             ├── InvalidToken 401     ├── InvalidProof 401         ├── UseNonce 401
 ├── NotGranted 403          ├── GrantPaused 403      ├── AgreementUnsigned 403    ├── FormExpired 403
 ├── NotFound 404            ├── MethodNotAllowed 405
 ├── Conflict 409            ├── TermsChanged 409
@@ -66,6 +66,20 @@ class InvalidToken(BrokerError):
 
     slug, title, status = "invalid-token", "Invalid token", 401
     default = "This token is not valid, or no longer."
+
+
+class InvalidProof(BrokerError):
+    """No proof of possession (RFC 9449), or one that is not good for this call; one answer for all causes."""
+
+    slug, title, status = "invalid-proof", "Invalid proof", 401
+    default = "Send one DPoP header with a fresh proof for this very call, made with the key that the token was given to."
+
+
+class UseNonce(BrokerError):
+    """A proof without a nonce of ours, or with an old one (RFC 9449 section 9)."""
+
+    slug, title, status = "use-nonce", "Nonce needed", 401
+    default = "Repeat the call with a proof that has the nonce of this answer's DPoP-Nonce header."
 
 
 class NotGranted(BrokerError):

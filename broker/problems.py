@@ -9,7 +9,8 @@ import orjson
 from flask import Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from broker import errors
+from broker import current, errors
+from broker.oauth.assertion import ALGORITHMS
 from broker.words import many
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,11 @@ _FOR_PEOPLE: Final[dict[str, str]] = {
     "rate-limit": "You, or somebody at your address, did this too often. Wait {wait}, then load the page again.",
     "internal": "The broker made a mistake, and wrote it in its log. Try again. If it happens again, give whoever runs this broker the request below.",
 }
-_CHALLENGES: Final = {"no-token": "", "invalid-token": ' error="invalid_token"', "not-granted": ' error="insufficient_scope"'}
+# RFC 9449 section 7.1 and RFC 6750 section 3.1: what the challenge says beside what it always says.
+_CHALLENGES: Final = {
+    "no-token": "", "invalid-token": "invalid_token", "invalid-proof": "invalid_dpop_proof", "use-nonce": "use_dpop_nonce",
+    "not-granted": "insufficient_scope",
+}  # fmt: skip
 
 
 def new_request_id() -> str:
@@ -69,13 +74,18 @@ def respond(error: errors.BrokerError) -> Response:
     if for_clients():
         response = Response(orjson.dumps(document(error)), error.status, mimetype=MEDIA_TYPE)
         if error.slug in _CHALLENGES:
-            # RFC 6750 section 3; DPoP takes this place in a later release.
-            response.headers["WWW-Authenticate"] = f"Bearer{_CHALLENGES[error.slug]}"
+            response.headers["WWW-Authenticate"] = _challenge(_CHALLENGES[error.slug])
     else:
         response = Response(render_template("error.html", problem={**document(error), "detail": in_words(error), "slug": error.slug}), error.status)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def _challenge(error: str) -> str:
+    resource = f"{current.broker().settings.origin}/.well-known/oauth-protected-resource/v1"
+    members = {**({"error": error} if error else {}), "algs": " ".join(ALGORITHMS), "resource_metadata": resource}
+    return "DPoP " + ", ".join(f'{name}="{value}"' for name, value in members.items())
 
 
 def _from_http(raised: HTTPException) -> Response:

@@ -30,6 +30,8 @@ REASONS = {
     "rate": "They have looked as often as you allowed for today.",
     "too-fast": "They asked too often in a short time.",
     "token-ended": "The token had been given back.",
+    "other-key": "Whoever called did not have the key that the token was given to. Somebody may have taken the token.",
+    "bad-proof": "The call did not prove that it came from whoever holds the token's key. Somebody may have copied the token.",
     "client-disabled": "This vendor's program is out of service here.",
     "bad-request": "The request was not well formed.",
     "invalid-cursor": "The place to go on from was not one we had given.",

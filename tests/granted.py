@@ -5,7 +5,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from joserfc.jwk import OKPKey
+import proofs
+from joserfc.jwk import ECKey, OKPKey
 from makers import signature_of
 from sqlalchemy import insert
 
@@ -25,6 +26,13 @@ DOMAIN = "books.example"
 # The vendor's key: fixed, so that a process that was killed and started again still has it.
 SEED = b64(bytes(range(32)))
 PUBLIC = {"crv": "Ed25519", "kty": "OKP", "x": "A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"}
+# The key that every token here is given to, fixed for the same reason.
+PROOF_KEY = ECKey.import_key(
+    {
+        "kty": "EC", "crv": "P-256", "d": "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE",
+        "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+    }
+)  # fmt: skip
 READ: dict[str, Any] = {
     "id": "c1", "action": "read", "base": "PDC-INTENT", "purposes": ["dpv:ProvideProductRecommendations"], "kinds": ["purchase"], "form": "rows",
     "fields": {"time": "day", "category": "leaf", "price": "bucket:10", "quantity": "exact", "product": "exact"},
@@ -40,6 +48,11 @@ class Granted:
     grant_id: bytes
     grant: str
     token: str
+    nonce_key: bytes
+
+    def headers(self, method: str, path: str) -> dict[str, str]:
+        """The token, and a fresh proof for one call."""
+        return proofs.of_store(self.nonce_key, PROOF_KEY).headers(method, path, self.token)
 
 
 def a_client(broker: Broker) -> str:
@@ -62,8 +75,8 @@ def granted(broker: Broker, person_id: bytes, client_id: str, document: dict[str
     refresh = [credentials.mint(broker.vault.route_key, "rt", person_id) for _ in given]
     rows = [
         {
-            "person_id": person_id, "hash": token.hash, "kind": token.kind, "client_id": client_id, "grant_id": each.grant_id, "jkt": "", "clauses": "",
-            "expires_at": now + dt.timedelta(days=1), "last_used_at": now,
+            "person_id": person_id, "hash": token.hash, "kind": token.kind, "client_id": client_id, "grant_id": each.grant_id,
+            "jkt": PROOF_KEY.thumbprint(), "clauses": "", "expires_at": now + dt.timedelta(days=1), "last_used_at": now,
         }
         for each, token in [*zip(given, access, strict=True), *zip(given, refresh, strict=True)]
     ]  # fmt: skip
@@ -77,7 +90,7 @@ def granted(broker: Broker, person_id: bytes, client_id: str, document: dict[str
     if client_id != EXTENSION:
         for each in given:
             countersign(broker, person_id, each.grant_id)
-    return [Granted(each.grant_id, each.entry.grant or "", token.text) for each, token in zip(given, access, strict=True)]
+    return [Granted(each.grant_id, each.entry.grant or "", token.text, broker.vault.nonce_key) for each, token in zip(given, access, strict=True)]
 
 
 def request_for(document: dict[str, Any]) -> dict[str, Any]:

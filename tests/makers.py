@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+import proofs
 from flask import Flask
 from flask.testing import FlaskClient
 from joserfc import jws
@@ -163,6 +164,7 @@ class Shop:
     domain: str
     key: ECKey = field(repr=False)
     client: FlaskClient = field(repr=False)
+    prover: proofs.Prover = field(repr=False)
     verifier: str = ""
     tokens: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -176,7 +178,8 @@ class Shop:
             "redirect_uris": [f"https://{domain}/callback"],
             "jwks": {"keys": [key.as_dict(private=False)]},
         }
-        return cls(app, add_client(app.extensions["broker"], metadata), domain, key, app.test_client())
+        broker = app.extensions["broker"]
+        return cls(app, add_client(broker, metadata), domain, key, app.test_client(), proofs.of_broker(broker))
 
     @property
     def redirect_uri(self) -> str:
@@ -191,12 +194,13 @@ class Shop:
         return jws.serialize_compact({"alg": "ES256", "kid": "k1"}, payload, self.key)
 
     def form(self, path: str, data: dict[str, Any], **kwargs: Any) -> TestResponse:
-        """Send a form to an OAuth endpoint, authenticated unless told otherwise."""
+        """Send a form to an OAuth endpoint, authenticated and proved unless told otherwise (a header of None is left out)."""
         signed = {"client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion": self.assertion()}
         full = {name: value for name, value in {**signed, **data}.items() if value is not None}
-        return self.client.post(path, data=full, base_url=ORIGIN, **kwargs)
+        headers = {**({} if path == "/oauth/revoke" else {"DPoP": self.prover.proof("POST", path)}), **kwargs.pop("headers", {})}
+        return self.client.post(path, data=full, base_url=ORIGIN, headers={name: value for name, value in headers.items() if value is not None}, **kwargs)
 
-    def push(self, details: list[dict[str, Any]] | None = None, **more: Any) -> TestResponse:
+    def push(self, details: list[dict[str, Any]] | None = None, *, headers: dict[str, Any] | None = None, **more: Any) -> TestResponse:
         """Push a request (RFC 9126)."""
         self.verifier = secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
@@ -204,7 +208,7 @@ class Shop:
             "response_type": "code", "redirect_uri": self.redirect_uri, "code_challenge": challenge, "code_challenge_method": "S256", "state": "s-1",
             "authorization_details": json.dumps(details or [purchases()]),
         }  # fmt: skip
-        return self.form("/oauth/par", {**data, **more})
+        return self.form("/oauth/par", {**data, **more}, headers=headers or {})
 
     def ask(self, details: list[dict[str, Any]] | None = None, **more: Any) -> str:
         """Push a request and give the address the person's browser is sent to."""
@@ -212,17 +216,17 @@ class Shop:
         assert pushed.status_code == 201, pushed.text
         return f"/oauth/authorize?client_id={self.client_id}&request_uri={pushed.json['request_uri']}"
 
-    def redeem(self, code: str, **more: Any) -> TestResponse:
+    def redeem(self, code: str, *, headers: dict[str, Any] | None = None, **more: Any) -> TestResponse:
         """Turn a code into tokens."""
         data = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_uri, "code_verifier": self.verifier}
-        answer = self.form("/oauth/token", {**data, **more})
+        answer = self.form("/oauth/token", {**data, **more}, headers=headers or {})
         if answer.status_code == 200:
             self.tokens = answer.json
         return answer
 
-    def refresh(self, **more: Any) -> TestResponse:
+    def refresh(self, *, headers: dict[str, Any] | None = None, **more: Any) -> TestResponse:
         """Another access token."""
-        answer = self.form("/oauth/token", {"grant_type": "refresh_token", "refresh_token": self.tokens["refresh_token"], **more})
+        answer = self.form("/oauth/token", {"grant_type": "refresh_token", "refresh_token": self.tokens["refresh_token"], **more}, headers=headers or {})
         if answer.status_code == 200:
             self.tokens = {**self.tokens, **answer.json}
         return answer
@@ -239,8 +243,7 @@ class Shop:
 
     def call(self, method: str, path: str = "", **kwargs: Any) -> TestResponse:
         """Call a route of the own grant."""
-        headers = {"Authorization": f"Bearer {self.tokens['access_token']}", **kwargs.pop("headers", {})}
-        return self.client.open(f"/v1/grants/{self.tokens['grant_id']}{path}", method=method, base_url=ORIGIN, headers=headers, **kwargs)
+        return self.send(method, f"/v1/grants/{self.tokens['grant_id']}{path}", **kwargs)
 
     def signature(self, payload: str | None = None, **header: Any) -> dict[str, str]:
         """Our signature over the agreement (or another payload, base64url); `header` replaces or (as None) removes members."""
@@ -254,12 +257,16 @@ class Shop:
 
     def read(self, query: str = "", token: str | None = None) -> TestResponse:
         """Read events."""
-        bearer = self.tokens["access_token"] if token is None else token
-        return self.client.get(f"/v1/events{query}", base_url=ORIGIN, headers={"Authorization": f"Bearer {bearer}"})
+        return self.send("GET", f"/v1/events{query}", token=token)
+
+    def send(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> TestResponse:
+        """Call the API with a token, of its own unless told otherwise, and a proof."""
+        headers = {**self.prover.headers(method, path, self.tokens["access_token"] if token is None else token), **kwargs.pop("headers", {})}
+        return self.client.open(path, method=method, base_url=ORIGIN, headers=headers, **kwargs)
 
     def answers(self, query: str = "") -> TestResponse:
         """Ask for answers."""
-        return self.client.get(f"/v1/answers{query}", base_url=ORIGIN, headers={"Authorization": f"Bearer {self.tokens['access_token']}"})
+        return self.send("GET", f"/v1/answers{query}")
 
 
 def purchases(**want: Any) -> dict[str, Any]:
@@ -298,12 +305,13 @@ class Extension:
 
     app: Flask
     client: FlaskClient = field(repr=False)
+    prover: proofs.Prover = field(repr=False)
     tokens: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def connect(cls, person: Browser, **narrowed: Any) -> Self:
         """Push, consent, redeem, as an install does."""
-        made = cls(person.app, person.app.test_client())
+        made = cls(person.app, person.app.test_client(), proofs.of_broker(person.app.extensions["broker"]))
         verifier = secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         redirect_uri = EXTENSION_REDIRECTS[0]
@@ -313,12 +321,12 @@ class Extension:
                 "client_id": "extension", "response_type": "code", "redirect_uri": redirect_uri, "code_challenge": challenge, "code_challenge_method": "S256",
                 "scope": "events:write", "state": "x",
             },
-            base_url=ORIGIN,
+            base_url=ORIGIN, headers={"DPoP": made.prover.proof("POST", "/oauth/par")},
         )  # fmt: skip
         assert pushed.status_code == 201, pushed.text
         code = person.give(f"/oauth/authorize?client_id=extension&request_uri={pushed.json['request_uri']}", **narrowed)["code"]
         data = {"grant_type": "authorization_code", "client_id": "extension", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
-        answer = made.client.post("/oauth/token", data=data, base_url=ORIGIN)
+        answer = made.client.post("/oauth/token", data=data, base_url=ORIGIN, headers={"DPoP": made.prover.proof("POST", "/oauth/token")})
         assert answer.status_code == 200, answer.text
         made.tokens = dict(answer.json)
         return made
@@ -329,4 +337,8 @@ class Extension:
             "schema": "events/1", "batch": "0195d0c2-7a10-7c3e-9b41-5d1f0a2b3c4d", "client": {"version": "1.0.0", "browser": "chromium"},
             "notice_version": "2027-1", "collection_version": 1, "events": list(events), **envelope,
         }  # fmt: skip
-        return self.client.post("/v1/events", json=batch, base_url=ORIGIN, headers={"Authorization": f"Bearer {self.tokens['access_token']}"})
+        return self.client.post("/v1/events", json=batch, base_url=ORIGIN, headers=self.headers("POST"))
+
+    def headers(self, method: str) -> dict[str, str]:
+        """The token and a proof for one call of `/v1/events`."""
+        return self.prover.headers(method, "/v1/events", self.tokens["access_token"])

@@ -23,7 +23,7 @@ LEAVES = {
     "terms": {"sentences"},
     "grants": {"sentences", "agreements", "statements", "details", "files", "cuts"},
     "vendors": {"words"},
-    "oauth": {"gate", "assertion"},
+    "oauth": {"gate", "assertion", "dpop"},
     "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},
     "imports": {
         "sources",

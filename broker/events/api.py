@@ -21,6 +21,7 @@ from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
 from broker.grants.agreements import digest, named
 from broker.ledger import actions as ledger
+from broker.oauth.actions import is_used, unused
 from broker.opening import Broker
 from broker.session import csrf
 from broker.terms import queries as term_queries
@@ -199,7 +200,7 @@ def slice_digest(part: Slice) -> str:
 
 
 @api.post("/v1/events")
-@token("events:write")
+@token("events:write", proof_with_entry=True)
 def upload() -> Response:
     """Take in a batch of the person's own events; one answer per event."""
     access, broker = gate.access(), current.broker()
@@ -273,10 +274,14 @@ def _check(given: list[Any], now: dt.datetime) -> tuple[list[dict[str, Any]], li
 
 def _take_in(broker: Broker, access: Access, checked: list[dict[str, Any]], within: Slice, now: dt.datetime) -> list[dict[str, Any]]:
     entry = ledger.Entry("upload", now, by=access.by, grant=access.grant, request=g.request_id, about={"version": access.version})
-    guard = [grant_queries.still_live(access.as_of, now)]
+    guard = [grant_queries.still_live(access.as_of, now), unused(access.proof)]
     try:
         status = actions.take_in(broker, access.ring, checked, origin=access.grant, within=within, entry=entry, guard=guard)
     except ledger.GuardFailed:
+        with broker.reading() as tx:
+            replayed = is_used(tx, access.proof)
+        if replayed:
+            gate.refuse_replay(access)
         _collection(broker, gate.look_up(), broker.now())
         raise errors.Busy(retry_after=1) from None
     results: list[dict[str, Any]] = []

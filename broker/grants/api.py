@@ -16,6 +16,16 @@ api: Final = Blueprint("grants_api", __name__)
 csrf.exempt(api)
 
 
+@api.get("/v1")
+@token("events:read")
+def index() -> Response:
+    """What this token is for. Without a token the refusal says where to begin (RFC 9728 section 5.1)."""
+    access, origin = gate.access(), current.broker().settings.origin
+    current.broker().limits.count("vendor_read", access.grant)
+    places = {"grant": f"{origin}/v1/grants/{access.grant}", "events": f"{origin}/v1/events", "answers": f"{origin}/v1/answers"}
+    return Response(orjson.dumps(places), mimetype="application/json")
+
+
 def _own(grant_id: str) -> Access:
     """The access of this call, if its token is of this very grant; another's grant is like one that never was."""
     access = gate.access()

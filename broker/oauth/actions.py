@@ -12,15 +12,15 @@ from typing import Any, Final
 import orjson
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from sqlalchemy import Connection, Select, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from broker.db import AnyRow
+from broker.db import AnyRow, Prepared, upsert
 from broker.errors import Conflict, TermsChanged, Unsealable
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
 from broker.grants.models import grants
 from broker.ledger import actions as ledger
 from broker.oauth import assertion, gate, queries
+from broker.oauth.dpop import Proof
 from broker.oauth.models import codes, pushed_requests, requests, tokens, used_ids
 from broker.opening import Broker
 from broker.terms import queries as term_queries
@@ -44,12 +44,31 @@ DAY: Final = dt.timedelta(days=1)
 UNSEEN: Final = "unseen"
 """The state of a request that the person's terms refused before it was shown."""
 REQUEST_URI: Final = "urn:ietf:params:oauth:request_uri:"
+_USE: Final = Prepared(upsert(used_ids).on_conflict_do_nothing(), [column.name for column in used_ids.columns])
 
 
-def authenticate(broker: Broker, form: Mapping[str, str], authorization: str | None) -> Client:
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls an OAuth endpoint: a client, and the thumbprint of the key it proved to hold; empty where nothing was proved."""
+
+    client: Client
+    jkt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """An id that may be used once, until it can no longer be valid; whoever comes second is refused by `clash`."""
+
+    holder: str
+    jti: bytes
+    until: dt.datetime
+    clash: gate.Refused
+
+
+def authenticate(broker: Broker, form: Mapping[str, str], authorization: str | None) -> tuple[Client, list[Spent]]:
     """The client that sent this form, by `private_key_jwt`, or the extension by its `client_id`; raises `gate.Refused`.
 
-    Exactly one method (RFC 6749 section 2.3). An assertion's id is used up in one statement, so of parallel replays one wins.
+    Exactly one method (RFC 6749 section 2.3). Beside the client stands the assertion's id, not used up yet (rule T4).
     """
     text = form.get("client_assertion", "")
     if "client_secret" in form or (authorization and text):
@@ -57,7 +76,7 @@ def authenticate(broker: Broker, form: Mapping[str, str], authorization: str | N
     if authorization:
         raise gate.invalid_client()
     if not text:
-        return _public_client(broker, form)
+        return _public_client(broker, form), []
     client_id = assertion.peek(text)
     with broker.reading() as tx:
         client = vendor_queries.client(tx, client_id) if client_id else None
@@ -69,8 +88,7 @@ def authenticate(broker: Broker, form: Mapping[str, str], authorization: str | N
     named = form.get("client_id", client_id)
     if client is None or not known or named != client_id or form.get("client_assertion_type") != assertion.TYPE:
         raise gate.invalid_client()
-    use_once(broker, client_id, verified.jti, verified.until)
-    return client
+    return client, [Spent(client_id, verified.jti, verified.until, gate.invalid_client())]
 
 
 def _public_client(broker: Broker, form: Mapping[str, str]) -> Client:
@@ -81,27 +99,39 @@ def _public_client(broker: Broker, form: Mapping[str, str]) -> Client:
     return client
 
 
-def use_once(broker: Broker, holder: str, jti: bytes, until: dt.datetime) -> None:
-    """Remember an id until it can no longer be valid; a second use is `invalid_client`."""
-    now = broker.now()
+def use_up(broker: Broker, ids: Sequence[Spent]) -> None:
+    """Use up each id, or none, each in one statement: of parallel replays one wins. Raises the clash of one that was used before."""
 
     def job(tx: Connection) -> None:
-        tx.execute(delete(used_ids).where(used_ids.c.until < now))
-        try:
-            tx.execute(insert(used_ids).values(holder=holder, jti=jti, until=until))
-        except IntegrityError:
-            raise gate.invalid_client() from None
+        for each in ids:
+            if not _USE.run(tx, {"holder": each.holder, "jti": each.jti, "until": each.until}).rowcount:
+                raise each.clash
 
-    broker.write(job)
+    if ids:
+        broker.write(job)
 
 
-def push(broker: Broker, client: Client, parameters: dict[str, Any]) -> tuple[str, int]:
-    """Store a pushed request (RFC 9126) whose form was checked; returns (request_uri, seconds it lives unopened)."""
+def unused(proof: Proof) -> tuple[Prepared, dict[str, Any]]:
+    """What uses up a proof inside the transaction of the write that it is for; it touches no row where the proof was used before."""
+    return _USE, {"holder": proof.jkt, "jti": proof.jti, "until": proof.until}
+
+
+def is_used(tx: Connection, proof: Proof) -> bool:
+    """Whether a write has used up this proof."""
+    mine = (used_ids.c.holder == proof.jkt) & (used_ids.c.jti == proof.jti)
+    return tx.execute(select(used_ids.c.until).where(mine)).first() is not None
+
+
+def push(broker: Broker, client: Client, parameters: dict[str, Any], jkt: str) -> tuple[str, int]:
+    """Store a pushed request (RFC 9126) whose form was checked; returns (request_uri, seconds it lives unopened).
+
+    `jkt` is the thumbprint of the key that its code, and every token after it, will be bound to (rule T13).
+    """
     credential = credentials.mint(broker.vault.route_key, "ru")
     lives = EXTENSION_REQUEST_LIVES if client.public else REQUEST_LIVES
     now = broker.now()
     sealed = broker.vault.host_seal(queries.place(credential.hash), orjson.dumps(parameters))
-    row = {"hash": credential.hash, "client_id": client.client_id, "parameters": sealed, "jkt": "", "pushed_at": now, "expires_at": now + lives}
+    row = {"hash": credential.hash, "client_id": client.client_id, "parameters": sealed, "jkt": jkt, "pushed_at": now, "expires_at": now + lives}
     broker.write(lambda tx: tx.execute(insert(pushed_requests).values(row)))
     return REQUEST_URI + credential.text, int(lives.total_seconds())
 
@@ -176,7 +206,8 @@ def give(broker: Broker, person_id: bytes, opened: queries.Opened, pushed: queri
     code = credentials.mint(broker.vault.route_key, "ac", person_id)
     row = {
         "person_id": person_id, "hash": code.hash, "client_id": opened.client_id, "grant_id": given.grant_id,
-        "redirect_uri": pushed.parameters["redirect_uri"], "code_challenge": pushed.parameters["code_challenge"], "jkt": "", "expires_at": now + CODE_LIVES,
+        "redirect_uri": pushed.parameters["redirect_uri"], "code_challenge": pushed.parameters["code_challenge"], "jkt": pushed.jkt,
+        "expires_at": now + CODE_LIVES,
     }  # fmt: skip
 
     def job(tx: Connection) -> None:
@@ -212,6 +243,15 @@ def refuse(broker: Broker, person_id: bytes, opened: queries.Opened, about: dict
     broker.write(job, ending=True)
 
 
+class OtherKey(gate.Refused):
+    """A refresh token shown with another key than its own (rule T9): `invalid_grant` for the caller, and the person is told."""
+
+    def __init__(self, person_id: bytes, grant_id: bytes) -> None:
+        super().__init__("invalid_grant", gate.NO_GRANT)
+        self.person_id = person_id
+        self.grant_id = grant_id
+
+
 # Reads the `authorization_details` of a token call against the grant's clauses.
 Limits = Callable[[str, Sequence[Clause]], tuple[str, ...]]
 
@@ -227,10 +267,10 @@ class Issued:
     expires_in: int
 
 
-def _token_row(credential: Credential, client_id: str, grant_id: bytes, clauses: str, now: dt.datetime, expires_at: dt.datetime) -> dict[str, Any]:
+def _token_row(credential: Credential, caller: Caller, grant_id: bytes, clauses: str, now: dt.datetime, expires_at: dt.datetime) -> dict[str, Any]:
     return {
-        "person_id": credential.person_id, "hash": credential.hash, "kind": credential.kind, "client_id": client_id, "grant_id": grant_id,
-        "jkt": "", "clauses": clauses, "expires_at": expires_at, "last_used_at": now,
+        "person_id": credential.person_id, "hash": credential.hash, "kind": credential.kind, "client_id": caller.client.client_id, "grant_id": grant_id,
+        "jkt": caller.jkt, "clauses": clauses, "expires_at": expires_at, "last_used_at": now,
     }  # fmt: skip
 
 
@@ -240,7 +280,7 @@ def _live_grant(broker: Broker, tx: Connection, person_id: bytes, grant_id: byte
     return grant if grant.state(now) in grant_queries.LIVE else None
 
 
-def redeem(broker: Broker, client: Client, form: Mapping[str, str], limits: Limits) -> Issued:
+def redeem(broker: Broker, caller: Caller, form: Mapping[str, str], limits: Limits) -> Issued:
     """Turn a code into tokens, once (rule T5). Every wrong presentation burns the code; a used code shown again ends its grant (rule T6)."""
     code = credentials.parse(broker.vault.route_key, "ac", form.get("code", ""))
     if code is None:
@@ -251,14 +291,14 @@ def redeem(broker: Broker, client: Client, form: Mapping[str, str], limits: Limi
 
     def job(tx: Connection) -> Issued | None:
         row = tx.execute(take).first()
-        if row is None or not _presented_right(row, client, form):
+        if row is None or not _presented_right(row, caller, form):
             return None
         grant = _live_grant(broker, tx, code.person_id, row.grant_id, now)
-        return None if grant is None else _issue(broker, tx, client, grant, _limited(form, grant, limits), now)
+        return None if grant is None else _issue(broker, tx, caller, grant, _limited(form, grant, limits), now)
 
     issued = broker.write(job)
     if issued is None:
-        _replayed(broker, client, code, now)
+        _replayed(broker, caller.client, code, now)
         raise gate.invalid_grant()
     return issued
 
@@ -272,24 +312,25 @@ def _limited(form: Mapping[str, str], grant: grant_queries.Grant, limits: Limits
     return limits(text, grant.clauses) if text else ()
 
 
-def _presented_right(row: AnyRow, client: Client, form: Mapping[str, str]) -> bool:
+def _presented_right(row: AnyRow, caller: Caller, form: Mapping[str, str]) -> bool:
     verifier = form.get("code_verifier", "")
     return (
-        row.client_id == client.client_id
+        row.client_id == caller.client.client_id
+        and row.jkt == caller.jkt
         and row.redirect_uri == form.get("redirect_uri", "")
         and gate.is_verifier(verifier)
         and hmac.compare_digest(create_s256_code_challenge(verifier), row.code_challenge)  # type: ignore[no-untyped-call]
     )
 
 
-def _issue(broker: Broker, tx: Connection, client: Client, grant: grant_queries.Grant, limited_to: tuple[str, ...], now: dt.datetime) -> Issued:
+def _issue(broker: Broker, tx: Connection, caller: Caller, grant: grant_queries.Grant, limited_to: tuple[str, ...], now: dt.datetime) -> Issued:
     access = credentials.mint(broker.vault.route_key, "at", grant.person_id)
     refresh = credentials.mint(broker.vault.route_key, "rt", grant.person_id)
     limits = " ".join(limited_to)
     until = min(now + ACCESS_TOKEN_LIVES, grant.expires_at)
     rows = [
-        _token_row(access, client.client_id, grant.grant_id, limits, now, until),
-        _token_row(refresh, client.client_id, grant.grant_id, "", now, grant.expires_at),
+        _token_row(access, caller, grant.grant_id, limits, now, until),
+        _token_row(refresh, caller, grant.grant_id, "", now, grant.expires_at),
     ]
     tx.execute(insert(tokens), rows)
     return Issued(access.text, refresh.text, grant, limited_to, int((until - now).total_seconds()))
@@ -304,8 +345,8 @@ def _replayed(broker: Broker, client: Client, code: Credential, now: dt.datetime
         grant_actions.revoke(broker, code.person_id, row.grant_id, by=by, reason="code_replayed")
 
 
-def refresh(broker: Broker, client: Client, form: Mapping[str, str], limits: Limits) -> Issued:
-    """A new access token for a refresh token of this client (rules T8, T9); the refresh token stays the same."""
+def refresh(broker: Broker, caller: Caller, form: Mapping[str, str], limits: Limits) -> Issued:
+    """A new access token for a refresh token of this client and key (rules T8, T9); the refresh token stays the same."""
     shown = credentials.parse(broker.vault.route_key, "rt", form.get("refresh_token", ""))
     if shown is None:
         raise gate.invalid_grant()
@@ -314,8 +355,11 @@ def refresh(broker: Broker, client: Client, form: Mapping[str, str], limits: Lim
 
     def job(tx: Connection) -> Issued | None:
         row = tx.execute(select(tokens).where(mine, tokens.c.kind == "rt", tokens.c.ended_at.is_(None))).first()
-        if row is None or row.client_id != client.client_id or now >= row.expires_at or now - row.last_used_at > REFRESH_IDLE:
+        if row is None or row.client_id != caller.client.client_id or now >= row.expires_at or now - row.last_used_at > REFRESH_IDLE:
             return None
+        if row.jkt != caller.jkt:
+            # Nothing is ended, or anyone who came by a refresh token could end a grant.
+            raise OtherKey(shown.person_id, row.grant_id)
         grant = _live_grant(broker, tx, shown.person_id, row.grant_id, now)
         if grant is None:
             return None
@@ -325,7 +369,7 @@ def refresh(broker: Broker, client: Client, form: Mapping[str, str], limits: Lim
         limited_to = _limited(form, grant, limits)
         access = credentials.mint(broker.vault.route_key, "at", shown.person_id)
         until = min(now + ACCESS_TOKEN_LIVES, grant.expires_at)
-        tx.execute(insert(tokens).values(_token_row(access, client.client_id, grant.grant_id, " ".join(limited_to), now, until)))
+        tx.execute(insert(tokens).values(_token_row(access, caller, grant.grant_id, " ".join(limited_to), now, until)))
         return Issued(access.text, shown.text, grant, limited_to, int((until - now).total_seconds()))
 
     issued = broker.write(job)

@@ -9,9 +9,9 @@ from authlib.oauth2 import OAuth2Error
 from flask import Blueprint, Response, request
 
 from broker import current, errors
-from broker.oauth import actions, gate, schemas
+from broker.oauth import actions, dpop, gate, schemas
 from broker.oauth.gate import Refused
-from broker.oauth.server import JSON, refusal, server
+from broker.oauth.server import JSON, bad_proof, refusal, server
 from broker.session import csrf
 from broker.vendors.queries import Client
 
@@ -41,8 +41,9 @@ def _answered(endpoint: Callable[[], Response]) -> Callable[[], Response]:
 def par() -> Response:
     """Take a pushed authorization request (RFC 9126)."""
     made: Any = server().create_oauth2_request(request)
-    client = server().authenticate_client(made, [], "par")
-    request_uri, expires_in = actions.push(current.broker(), client, parameters_of(made.payload.data, client))
+    form = made.payload.data
+    caller = server().authenticate_client(made, [], "par")
+    request_uri, expires_in = actions.push(current.broker(), caller.client, parameters_of(form, caller.client), _bound_to(form, caller))
     return Response(orjson.dumps({"request_uri": request_uri, "expires_in": expires_in}), 201, mimetype=JSON)
 
 
@@ -66,6 +67,18 @@ def parameters_of(form: Mapping[str, str], client: Client) -> dict[str, Any]:
         raise gate.invalid_request("state is longer than 1024 characters.")
     common = {"redirect_uri": redirect_uri, "code_challenge": challenge, "state": form.get("state"), "prompt": form.get("prompt")}
     return {**common, "request": _asked(form, client)}
+
+
+def _bound_to(form: Mapping[str, str], caller: actions.Caller) -> str:
+    """The thumbprint of the key that the code will be bound to (RFC 9449 section 10, rule T13): of the proof, or named by `dpop_jkt`."""
+    named = form.get("dpop_jkt", "")
+    if named and not dpop.is_thumbprint(named):
+        raise gate.invalid_request("dpop_jkt is a SHA-256 thumbprint of a key in base64url.")
+    if named and caller.jkt and named != caller.jkt:
+        raise bad_proof()
+    if not named and not caller.jkt:
+        raise gate.invalid_request("Say which key the tokens will be for: send a DPoP proof, or dpop_jkt.")
+    return named or caller.jkt
 
 
 def _asked(form: Mapping[str, str], client: Client) -> dict[str, Any] | None:
@@ -99,7 +112,7 @@ def token() -> Response:
 def revoke() -> Response:
     """End a token (RFC 7009); ending a refresh token hands the grant back."""
     made: Any = server().create_oauth2_request(request)
-    client = server().authenticate_client(made, [], "revoke")
+    client = server().authenticate_client(made, [], "revoke").client
     if not made.payload.data.get("token"):
         raise gate.invalid_request("Send token.")
     actions.revoke_token(current.broker(), client, made.payload.data["token"])

@@ -10,6 +10,7 @@ from authlib.oauth2 import OAuth2Error
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_BODY: Final = 32 * 1024
 MAX_PARAMETERS: Final = 30
+NO_GRANT: Final = "This code or refresh token is not valid, or no longer."
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -31,7 +32,7 @@ def invalid_request(description: str) -> Refused:
 
 def invalid_grant() -> Refused:
     """`invalid_grant`, 400: one sentence for every cause."""
-    return Refused("invalid_grant", "This code or refresh token is not valid, or no longer.")
+    return Refused("invalid_grant", NO_GRANT)
 
 
 def invalid_client() -> Refused:

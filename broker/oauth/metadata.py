@@ -1,4 +1,4 @@
-"""What the authorization server says of itself (RFC 8414); a test compares each word with what it does."""
+"""What the authorization server and the API say of themselves (RFC 8414, RFC 9728); tests compare each word with what they do."""
 
 from typing import Any, Final
 
@@ -30,12 +30,27 @@ def document(issuer: str, *, sandbox: bool) -> dict[str, Any]:
         "revocation_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
         "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "code_challenge_methods_supported": ["S256"],
+        "dpop_signing_alg_values_supported": list(ALGORITHMS),
         "authorization_response_iss_parameter_supported": True,
         "authorization_details_types_supported": [TYPE],
         "scopes_supported": ["events:read", "events:write"],
         "service_documentation": f"{issuer}/docs",
     }
     return {**made, "sandbox": True} if sandbox else made
+
+
+def resource(issuer: str) -> dict[str, Any]:
+    """RFC 9728 section 2, with the members of RFC 9449: who gives tokens for `/v1`, and how they are shown."""
+    return {
+        "resource": f"{issuer}/v1",
+        "authorization_servers": [issuer],
+        "scopes_supported": ["events:read", "events:write"],
+        "bearer_methods_supported": [],
+        "dpop_signing_alg_values_supported": list(ALGORITHMS),
+        "dpop_bound_access_tokens_required": True,
+        "authorization_details_types_supported": [TYPE],
+        "resource_documentation": f"{issuer}/docs",
+    }
 
 
 def check(issuer: str) -> None:
@@ -48,3 +63,9 @@ def authorization_server() -> Response:
     """The metadata document."""
     settings = current.broker().settings
     return Response(orjson.dumps(document(settings.origin, sandbox=settings.sandbox)), mimetype="application/json")
+
+
+@metadata.get("/.well-known/oauth-protected-resource/v1")
+def protected_resource() -> Response:
+    """The metadata document of the API; the path is that of RFC 9728 section 3.1 for the resource `<issuer>/v1`."""
+    return Response(orjson.dumps(resource(current.broker().settings.origin)), mimetype="application/json")

@@ -12,7 +12,7 @@ tokens = Table(
     Column("kind", String(2), nullable=False),
     Column("client_id", String(64), nullable=False),
     Column("grant_id", LargeBinary(16), nullable=False),
-    # The thumbprint of the key a token is bound to; empty until DPoP (RFC 9449) comes.
+    # The thumbprint of the key that must be proved with it (RFC 9449).
     Column("jkt", String(43), nullable=False),
     # The clauses this token is limited to, separated by spaces; empty means all of the grant's.
     Column("clauses", String(400), nullable=False),

@@ -44,6 +44,7 @@ class Pushed:
 
     hash: bytes
     client_id: str
+    jkt: str
     parameters: dict[str, Any]
     pushed_at: dt.datetime
     expires_at: dt.datetime
@@ -63,7 +64,7 @@ def pushed(broker: Broker, tx: Connection, digest: bytes) -> Pushed | None:
     if row is None:
         return None
     parameters = orjson.loads(broker.vault.host_unseal(place(digest), row.parameters))
-    return Pushed(row.hash, row.client_id, parameters, row.pushed_at, row.expires_at, row.browser, row.opened_at, row.used_at)
+    return Pushed(row.hash, row.client_id, row.jkt, parameters, row.pushed_at, row.expires_at, row.browser, row.opened_at, row.used_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,16 @@ from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Request, UnsupportedGrantTypeError
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, RefreshTokenGrant
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
-from flask import Request, Response, current_app
+from flask import Request, Response, current_app, g
 
 from broker import current, errors
 from broker.grants import details
-from broker.oauth import actions, gate, schemas
+from broker.grants import queries as grant_queries
+from broker.ledger import actions as ledger
+from broker.oauth import actions, dpop, gate, schemas
+from broker.oauth.dpop import Proof
 from broker.oauth.gate import Refused
+from broker.vendors.queries import Client
 
 SCOPE_OF: Final = {"read": "events:read", "write": "events:write"}
 JSON: Final = "application/json"
@@ -23,15 +27,15 @@ class CodeGrant(AuthorizationCodeGrant):
 
     def validate_token_request(self) -> None:
         """Authenticate the client; everything else is checked where the code is used up."""
-        self.request.client = self.server.authenticate_client(self.request, [])
+        self.caller = self.server.authenticate_client(self.request, [])
 
     def create_token_response(self) -> Any:
         """Redeem the code."""
         request: Any = self.request
-        form, client = request.form, request.client
+        form, caller = request.form, self.caller
         if not form.get("code"):
             raise gate.invalid_request("Send code.")
-        return 200, answer(actions.redeem(current.broker(), client, form, schemas.limits)), []
+        return 200, answer(actions.redeem(current.broker(), caller, form, schemas.limits)), []
 
 
 class RefreshGrant(RefreshTokenGrant):
@@ -39,15 +43,19 @@ class RefreshGrant(RefreshTokenGrant):
 
     def validate_token_request(self) -> None:
         """Authenticate the client; everything else is checked where the token is issued."""
-        self.request.client = self.server.authenticate_client(self.request, [])
+        self.caller = self.server.authenticate_client(self.request, [])
 
     def create_token_response(self) -> Any:
         """Issue another access token."""
         request: Any = self.request
-        form, client = request.form, request.client
+        form, caller = request.form, self.caller
         if not form.get("refresh_token"):
             raise gate.invalid_request("Send refresh_token.")
-        return 200, answer(actions.refresh(current.broker(), client, form, schemas.limits)), []
+        try:
+            return 200, answer(actions.refresh(current.broker(), caller, form, schemas.limits)), []
+        except actions.OtherKey as other:
+            _tell(other, caller.client)
+            raise
 
 
 class Server(AuthorizationServer):
@@ -65,25 +73,33 @@ class Server(AuthorizationServer):
             request.headers.get("Content-Encoding", ""), request.content_length,
         )  # fmt: skip
         form = gate.parse_form(request.get_data())
-        made = OAuth2Request("POST", current.broker().settings.origin + request.path, headers={"Authorization": request.headers.get("Authorization", "")})
+        shown = {name: request.headers.get(name, "") for name in ("Authorization", "DPoP")}
+        made = OAuth2Request("POST", current.broker().settings.origin + request.path, headers=shown)
         made.payload = BasicOAuth2Payload(form)
         # Authlib's own place for the parsed body, which its grants read.
         made._body = form  # type: ignore[attr-defined] # noqa: SLF001
         return made
 
     def authenticate_client(self, request: Any, methods: object, endpoint: str = "token") -> Any:  # noqa: ARG002 - Authlib's signature
-        """Our own client authentication; failures are counted per address, successes per client."""
+        """Our own client authentication, then the proof of its key, then both used up (rule T4); the answer is a `Caller`.
+
+        Failures are counted per address, successes per client.
+        """
         broker = current.broker()
         broker.limits.check("unauthenticated", current.address())
         try:
-            client = actions.authenticate(broker, request.payload.data, request.headers["Authorization"] or None)
+            client, ids = actions.authenticate(broker, request.payload.data, request.headers["Authorization"] or None)
         except Refused:
             broker.limits.count("unauthenticated", current.address())
             raise
         if endpoint in {"par", "token"}:
             # Everybody's extension has one client id, so what one address sends must not use up the others' rate.
             broker.limits.count(endpoint, f"{client.client_id} {current.address()}" if client.public else client.client_id)
-        return client
+        proof = _proof(request, endpoint)
+        if proof is not None:
+            ids.append(actions.Spent(proof.jkt, proof.jti, proof.until, bad_proof()))
+        actions.use_up(broker, ids)
+        return actions.Caller(client, proof.jkt if proof else "")
 
     def save_token(self, token: object, request: object) -> None:
         """Never used: tokens are written in the transaction that uses up the code."""
@@ -105,12 +121,39 @@ class Server(AuthorizationServer):
         return response
 
 
+def _tell(other: actions.OtherKey, client: Client) -> None:
+    """Enter into the person's ledger that a refresh token was shown with a key that is not its own."""
+    by = {"role": "client", "id": client.client_id, **({"vendor": client.vendor_id} if client.vendor_id else {})}
+    grant = grant_queries.to_text(other.grant_id)
+    entry = ledger.Entry("read", current.broker().now(), by=by, outcome="denied", reasons=("other-key",), grant=grant, request=g.get("request_id"))
+    current.denials().record(other.person_id, entry)
+
+
+def bad_proof() -> Refused:
+    """`invalid_dpop_proof`, 400 (RFC 9449 section 5): one sentence for every cause."""
+    return Refused("invalid_dpop_proof", "Send one DPoP header with a fresh proof for this very call.")
+
+
+def _proof(request: Any, endpoint: str) -> Proof | None:
+    """The proof of a call: needed for tokens, taken at PAR where it is sent, not asked for where a token is only ended."""
+    shown = request.headers["DPoP"]
+    if endpoint == "revoke" or (endpoint == "par" and not shown):
+        return None
+    broker = current.broker()
+    try:
+        return dpop.verify(shown or None, method="POST", url=request.uri, nonce_key=broker.vault.nonce_key, now=broker.now())
+    except dpop.BadProof:
+        raise bad_proof() from None
+    except dpop.NonceWanted:
+        raise Refused("use_dpop_nonce", "Repeat the call with a proof that has the nonce of this answer.") from None
+
+
 def answer(issued: actions.Issued) -> dict[str, Any]:
-    """The token answer (RFC 6749 section 5.1, RFC 9396 section 7). Tokens are `Bearer` until DPoP comes."""
+    """The token answer (RFC 6749 section 5.1, RFC 9396 section 7, RFC 9449 section 5)."""
     clauses = [clause for clause in issued.grant.clauses if not issued.limited_to or clause.id in issued.limited_to]
     return {
         "access_token": issued.access_token,
-        "token_type": "Bearer",
+        "token_type": "DPoP",
         "expires_in": issued.expires_in,
         "refresh_token": issued.refresh_token,
         "scope": " ".join(sorted({SCOPE_OF[clause.action] for clause in clauses if clause.action in SCOPE_OF})),

@@ -29,7 +29,7 @@ REMEMBERED: Final = 300
 SEALS_RESERVED: Final = 2**16
 SEALS_BEFORE_NEW_KEY: Final = 2**28
 _EPOCH: Final = 1
-_HOST: Final = ("route", "pepper", "cookie", "cursor")
+_HOST: Final = ("route", "pepper", "cookie", "cursor", "nonce")
 
 
 def _wrap_place(person_id: bytes, key_id: bytes, holder: str) -> bytes:
@@ -199,6 +199,7 @@ class Vault:
         self._kek: OpenKey | None = OpenKey(bytes(16), OpenKey(bytes(16), root, WRAPS).unseal(_KEK_PLACE.at(_EPOCH), wrapped), WRAPS)
         self.route_key: bytes = host["route"]
         self.cookie_key: bytes = host["cookie"]
+        self.nonce_key: bytes = host["nonce"]
         self._pepper: bytes = host["pepper"]
         self.name_tag = derive.tagger(self._pepper, "sign-in name")
         self._host = OpenKey(bytes(16), derive.subkey(self._pepper, "seal"))

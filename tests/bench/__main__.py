@@ -64,6 +64,7 @@ GROUPS: dict[str, Callable[[Run], list[Line]]] = {
     "uploads": uploads,
     "import": lambda run: inside.importing(run.small, run.work, 5000 if run.quick else 30_000, 3),
     "judging": lambda run: inside.judging(run.small, run.turns),
+    "proofs": lambda run: inside.proving(run.small, run.turns),
     "revokes": lambda run: [serving.revokes(run.big, run.work, 100 if run.quick else 300)],
     "stored": lambda run: [inside.stored(run.big, run.kept)],
     "pages": lambda run: serving.pages(run.big, run.turns),

@@ -11,7 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import bargains
-from granted import READ
+import proofs
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.hashes import SHA256
+from granted import PROOF_KEY, READ
 from report import Line, cost, in_turn, per_call, rate, ratio
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -23,7 +26,10 @@ from broker.imports import chromium
 from broker.imports.actions import take_in_file
 from broker.imports.reports import Report
 from broker.ledger import actions as ledger
+from broker.oauth import dpop
+from broker.oauth import queries as tokens
 from broker.opening import Broker, opened
+from broker.vault import credentials
 from policies.clauses import Clause
 from policies.decide import Asked, Grant, Permitted, decide
 from policies.negotiate import negotiate
@@ -150,6 +156,31 @@ def judging(store: Store, turns: int) -> list[Line]:
     trimming = in_turn(lambda: per_call(lambda: [judge(each) for each in events], 100), lambda: per_call(nothing[1], 100), turns)
     lines = [cost("decide", "µs", deciding, 20), cost("covers and trim of 100 events", "µs", trimming, 300)]
     return lines + negotiating(turns)
+
+
+def proving(store: Store, turns: int) -> list[Line]:
+    """Token and proof of one call, microseconds, against one bare ES256 verification; each proof is new, its key known from the call before."""
+    prover, number = proofs.of_store(store.vendor.nonce_key, PROOF_KEY), 300
+    public, message = PROOF_KEY.public_key, b"m" * 300
+    signature = PROOF_KEY.private_key.sign(message, ECDSA(SHA256()))
+    with opened(store.settings) as broker:
+
+        def ours() -> float:
+            shown = iter([prover.proof("GET", "/v1/events", store.vendor.token) for _ in range(number)])
+            url, key, now = f"{proofs.ORIGIN}/v1/events", broker.vault.nonce_key, broker.now()
+
+            def one() -> None:
+                credential = credentials.parse(broker.vault.route_key, "at", store.vendor.token)
+                assert credential
+                with broker.reading() as tx:
+                    row = tokens.by_token(tx, credential)
+                proof = dpop.verify(next(shown), method="GET", url=url, nonce_key=key, now=now, token=credential.text)
+                assert row.jkt == proof.jkt
+
+            return per_call(one, number)
+
+        found = in_turn(ours, lambda: per_call(lambda: public.verify(signature, message, ECDSA(SHA256())), number), turns)
+    return [ratio("token and proof over one ES256 verification", "µs", found, 1.6)]
 
 
 def negotiating(turns: int) -> list[Line]:

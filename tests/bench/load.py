@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from itertools import cycle
 from pathlib import Path
 
 HOST = "localhost:8440"
@@ -25,12 +26,13 @@ class Rate:
     share: float
 
 
-def reads(port: int, token: str, seconds: float, connections: int) -> Rate:
-    """GET /v1/events again and again."""
-    headers = {"Host": HOST, "Authorization": f"Bearer {token}"}
+def reads(port: int, shown: Path, seconds: float, connections: int) -> Rate:
+    """GET /v1/events again and again; `shown` is a file of the Authorization header and then of proofs, one a line."""
+    headers = {"Host": HOST}
     if wrk := shutil.which("wrk"):
-        given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-        line = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", *given, f"http://127.0.0.1:{port}/v1/events"]
+        script = str(Path(__file__).with_name("reads.lua"))
+        line = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", script, "-H", f"Host: {HOST}"]
+        line += [f"http://127.0.0.1:{port}/v1/events", "--", str(shown)]
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         said = subprocess.run(line, capture_output=True, text=True, check=True).stdout
         took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -39,13 +41,14 @@ def reads(port: int, token: str, seconds: float, connections: int) -> Rate:
         assert rate, said
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Rate(float(rate[1]), int(wrong[1]) if wrong else 0, used / took)
-    return _client({"port": port, "method": "GET", "headers": headers, "seconds": seconds, "connections": connections, "bodies": ""})
+    return _client({"port": port, "method": "GET", "headers": headers, "seconds": seconds, "connections": connections, "bodies": "", "shown": str(shown)})
 
 
-def uploads(port: int, token: str, bodies: Path, connections: int) -> Rate:
-    """POST each line of a file once."""
-    headers = {"Host": HOST, "Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    return _client({"port": port, "method": "POST", "headers": headers, "seconds": 3600, "connections": connections, "bodies": str(bodies)})
+def uploads(port: int, shown: Path, bodies: Path, connections: int) -> Rate:
+    """POST each line of a file once, each with a proof of its own."""
+    headers = {"Host": HOST, "Content-Type": "application/json"}
+    told = {"port": port, "method": "POST", "headers": headers, "seconds": 3600, "connections": connections, "bodies": str(bodies), "shown": str(shown)}
+    return _client(told)
 
 
 def _client(told: dict[str, object]) -> Rate:
@@ -57,6 +60,8 @@ def main() -> None:
     """Be the client that was described on standard input."""
     told = json.loads(sys.stdin.read())
     bodies = iter(Path(told["bodies"]).read_bytes().splitlines()) if told["bodies"] else None
+    authorization, *proofs = Path(told["shown"]).read_text().splitlines()
+    proof = cycle(proofs)
     until, counts, lock = time.monotonic() + told["seconds"], [0, 0], threading.Lock()
 
     def work() -> None:
@@ -64,9 +69,10 @@ def main() -> None:
         while time.monotonic() < until:
             with lock:
                 body = next(bodies, None) if bodies else b""
+                headers = {**told["headers"], "Authorization": authorization, "DPoP": next(proof)}
             if body is None:
                 break
-            connection.request(told["method"], "/v1/events", body or None, told["headers"])
+            connection.request(told["method"], "/v1/events", body or None, headers)
             answer = connection.getresponse()
             answer.read()
             with lock:

@@ -14,7 +14,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import load
-from granted import READ, granted
+from granted import READ, Granted, granted
 from processes import Server, call, command, free_port
 from report import Line, cost, in_turn, rate
 from stores import Event, Store, fresh_quota, in_order, scattered
@@ -24,6 +24,8 @@ from broker.opening import opened
 
 HERE = Path(__file__).parent
 COOKIE_PAGE = "/requests"
+# More than any read here comes to.
+READS_A_SECOND = 2000
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def memory(group: int) -> float:
 def reads(store: Store, work: Path, threads: int, seconds: float, turns: int) -> tuple[list[float], list[float], str]:
     """Reads per second of 100 events, those of the bare route, and a note."""
     with broker(store, threads) as server:
-        answer = call(server.port, "GET", "/v1/events", {"Authorization": f"Bearer {store.vendor.token}"})
+        answer = call(server.port, "GET", "/v1/events", store.vendor.headers("GET", "/v1/events"))
         assert answer is not None
         assert len(json.loads(answer.body)["items"]) == 100
         body = work / "body"
@@ -76,7 +78,7 @@ def reads(store: Store, work: Path, threads: int, seconds: float, turns: int) ->
 
         def ours() -> float:
             fresh_quota(store)
-            found = load.reads(server.port, store.vendor.token, seconds, 4)
+            found = load.reads(server.port, _shown(work, store.vendor, "GET", round(seconds * READS_A_SECOND)), seconds, 4)
             assert found.wrong == 0, found
             shares.append(found.share)
             return found.per_second
@@ -85,13 +87,21 @@ def reads(store: Store, work: Path, threads: int, seconds: float, turns: int) ->
             floors: list[float] = []
 
             def floor() -> float:
-                found = load.reads(port, "none", seconds, 4)
+                found = load.reads(port, work / "shown-GET", seconds, 4)
                 floors.append(found.share)
                 return found.per_second
 
             found = in_turn(ours, floor, turns)
         note = f"{len(answer.body)} bytes; wrk took {max(shares):.0%} and {max(floors):.0%} of a core; broker {memory(server.pid):.0f} MiB"
         return *found, note
+
+
+def _shown(work: Path, grant: Granted, method: str, number: int) -> Path:
+    """A file of the token and of that many proofs, made beforehand: signing is the client's work."""
+    made = [grant.headers(method, "/v1/events") for _ in range(number)]
+    where = work / f"shown-{method}"
+    where.write_text("\n".join([f"DPoP {grant.token}", *(each["DPoP"] for each in made)]) + "\n")
+    return where
 
 
 def _bodies(where: Path, found: list[Event]) -> Path:
@@ -112,7 +122,7 @@ def uploads(store: Store, work: Path, batches: int, turns: int, floor: Callable[
             shares: list[float] = []
 
             def ours(make: Callable[..., list[Event]] = make, shares: list[float] = shares) -> float:
-                found = load.uploads(server.port, store.device.token, _bodies(work / "bodies", make(100 * batches, utcnow(), chance)), 4)
+                found = load.uploads(server.port, _shown(work, store.device, "POST", batches), _bodies(work / "bodies", make(100 * batches, utcnow(), chance)), 4)
                 assert found.wrong == 0, found
                 shares.append(found.share)
                 return 100 * found.per_second
@@ -152,8 +162,8 @@ def revokes(store: Store, work: Path, number: int) -> Line:
         fresh_quota(store)
         bodies = _bodies(work / "bodies", in_order(40_000, utcnow(), random.Random(2)))
         loads = [
-            threading.Thread(target=load.uploads, args=(server.port, store.device.token, bodies, 1), daemon=True),
-            threading.Thread(target=load.reads, args=(server.port, store.vendor.token, 8, 2), daemon=True),
+            threading.Thread(target=load.uploads, args=(server.port, _shown(work, store.device, "POST", 400), bodies, 1), daemon=True),
+            threading.Thread(target=load.reads, args=(server.port, _shown(work, store.vendor, "GET", 8 * READS_A_SECOND), 8, 2), daemon=True),
         ]
         for each in loads:
             each.start()

@@ -54,7 +54,7 @@ def test_strangers(alice: Browser, bookshop: Shop) -> None:
     """Thirty refusals a minute and address; those who are known go on."""
     bookshop.connect(alice)
     client = alice.app.test_client()
-    statuses = [client.get("/v1/events", base_url=ORIGIN, headers={"Authorization": "Bearer x"}).status_code for _ in range(31)]
+    statuses = [client.get("/v1/events", base_url=ORIGIN, headers={"Authorization": "DPoP x"}).status_code for _ in range(31)]
     assert statuses == [401] * 30 + [429]
     assert bookshop.read().status_code == 200
 

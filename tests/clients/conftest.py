@@ -4,7 +4,8 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from agreed import CLAUSE, agreed, signed
 from flask import Flask, Response, jsonify, request
 from joserfc import jwt
-from joserfc.jwk import OKPKey
+from joserfc.jwk import OKPKey, import_key
 from proffer_vendor import Ask, SigningKey, Vendor
 from werkzeug.serving import make_server
 
@@ -60,6 +61,8 @@ class FakeBroker:
     signatures: list[dict[str, str]] = field(default_factory=list)
     narrowed: list[dict[str, Any]] = field(default_factory=lambda: NARROWED)
     issued: int = 0
+    nonce: str = "nonce-1"
+    proofs: set[str] = field(default_factory=set)
     answered: Any = field(default_factory=lambda: {"answers": {"recency": 3}, "as_of": "2026-12-03"})
 
     def answer_to(self, url: str) -> dict[str, str]:
@@ -67,9 +70,27 @@ class FakeBroker:
         assert parse_qs(urlsplit(url).query)["request_uri"] == ["urn:x:1"]
         return {"code": "code-1", "state": self.forms[-1]["state"], "iss": self.issuer}
 
+    def unproved(self, error: Callable[[int, str], Response], *, token: str = "") -> Response | None:
+        """Checks the proof of the call (RFC 9449 section 4.3) as far as a client can get it wrong; None if it is good."""
+        header, _, _ = request.headers["DPoP"].split(".")
+        jwk = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["jwk"]
+        claims = jwt.decode(request.headers["DPoP"], import_key(jwk), algorithms=["Ed25519"]).claims
+        if claims.get("nonce") != self.nonce:
+            answer = error(401 if token else 400, "use-nonce" if token else "use_dpop_nonce")
+            answer.headers["DPoP-Nonce"] = self.nonce
+            return answer
+        ath = base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode() if token else None
+        good = claims["htm"] == request.method and claims["htu"] == self.issuer + request.path and claims.get("ath") == ath and "d" not in jwk
+        fresh = claims["jti"] not in self.proofs and abs(claims["iat"] - time.time()) < 30
+        self.proofs.add(claims["jti"])
+        return None if good and fresh else error(401 if token else 400, "invalid-proof" if token else "invalid_dpop_proof")
+
     def form(self) -> Response | None:
-        """Checks the client's assertion (authorization.md T14); None if it is good."""
+        """Checks the client's assertion (authorization.md T14) and, but for a revocation, its proof; None if they are good."""
         form = request.form.to_dict()
+        bad = None if request.path == "/oauth/revoke" else self.unproved(oauth_error)
+        if bad:
+            return bad
         self.forms.append(form)
         claims = jwt.decode(form["client_assertion"], OKPKey.import_key(self.keys[0]), algorithms=["Ed25519"]).claims
         good = claims["iss"] == claims["sub"] == form["client_id"] == "shop" and claims["aud"] == self.issuer and claims["exp"] - claims["iat"] <= 60
@@ -79,7 +100,7 @@ class FakeBroker:
         """A fresh token answer; the refresh token is always the same."""
         self.issued += 1
         self.access.add(f"at-{self.issued}")
-        answer = {"access_token": f"at-{self.issued}", "token_type": "Bearer", "expires_in": 300, "refresh_token": "rt-1"}
+        answer = {"access_token": f"at-{self.issued}", "token_type": "DPoP", "expires_in": 300, "refresh_token": "rt-1"}
         return jsonify({**answer, "scope": "events:read", "grant_id": "g1", "authorization_details": [CLAUSE]})
 
     def agreement_now(self) -> dict[str, Any]:
@@ -91,7 +112,7 @@ class FakeBroker:
 
     def refused(self) -> Response | None:
         """The next refusal set by the test, or that of a bad token."""
-        if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self.access or self.ended:
+        if request.headers.get("Authorization", "").removeprefix("DPoP ") not in self.access or self.ended:
             return problem(401, "invalid-token")
         return self.says.pop(0) if self.says else None
 
@@ -131,6 +152,11 @@ def oauth_routes(app: Flask, broker: FakeBroker) -> None:
 
 def api_routes(app: Flask, broker: FakeBroker) -> None:
     """Events and the grant."""
+
+    @app.before_request
+    def proved() -> Response | None:
+        token = request.headers.get("Authorization", "").removeprefix("DPoP ")
+        return broker.unproved(problem, token=token) if request.path.startswith("/v1") and token in broker.access else None
 
     @app.get("/v1/events")
     def events() -> Response:
@@ -177,7 +203,7 @@ def broker() -> Iterator[FakeBroker]:
 
 @pytest.fixture
 def vendor(broker: FakeBroker, tmp_path: Path) -> Iterator[Vendor]:
-    vendor = Vendor(broker.issuer, "shop", SigningKey.at(tmp_path / "key.json"), "http://127.0.0.1:5001/callback")
+    vendor = Vendor(broker.issuer, "shop", SigningKey.at(tmp_path / "key.json"), "http://127.0.0.1:5001/callback", proof_key=SigningKey.generate())
     broker.keys = vendor.key.jwks["keys"]
     yield vendor
     vendor.transport.close()

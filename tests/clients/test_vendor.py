@@ -161,7 +161,7 @@ def test_nothing_is_sent_in_the_clear_to_another_machine(tmp_path: Path, ask: As
         return httpx2.Response(500)
 
     with httpx2.Client(transport=httpx2.MockTransport(never)) as http:
-        vendor = Vendor("http://broker.example", "shop", SigningKey.at(tmp_path / "key.json"), "https://shop.example/cb", transport=Transport(http))
+        vendor = Vendor("http://broker.example", "shop", SigningKey.at(tmp_path / "key.json"), "https://shop.example/cb", proof_key=SigningKey.generate(), transport=Transport(http))
         with pytest.raises(NotABroker):
             vendor.begin([ask])
     assert sent == []

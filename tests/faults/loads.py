@@ -66,7 +66,7 @@ def upload(port: int, cast: Cast, events: list[Event]) -> dict[str, str] | None:
         "schema": "events/1", "batch": str(UUID(int=random.getrandbits(128))), "client": {"version": "1", "browser": "test"}, "notice_version": "1",
         "collection_version": 1, "events": events,
     }  # fmt: skip
-    headers = {"Authorization": f"Bearer {cast.device.token}", "Content-Type": "application/json"}
+    headers = {**cast.device.headers("POST", "/v1/events"), "Content-Type": "application/json"}
     answer = call(port, "POST", "/v1/events", headers, json.dumps(document).encode())
     if answer is None or not answer.whole or answer.status != 200:
         return None
@@ -105,7 +105,7 @@ class Load:
 
     def _read(self, _number: int) -> None:
         while not self._stopping.is_set():
-            answer = call(self._port, "GET", "/v1/events?limit=20", {"Authorization": f"Bearer {self._cast.vendor.token}"})
+            answer = call(self._port, "GET", "/v1/events?limit=20", self._cast.vendor.headers("GET", "/v1/events"))
             if answer is None:
                 return
             if answer.status == 200:

@@ -103,7 +103,7 @@ class Life:
                 found.append(f"a replayed batch is answered {answers}")
             self.uploaded += [event["id"] for event in batch] if batch in self.last.unsure else []
         for each in self.last.revoked[-2:]:
-            answer = call(server.port, "GET", "/v1/events", {"Authorization": f"Bearer {each.token}"})
+            answer = call(server.port, "GET", "/v1/events", each.headers("GET", "/v1/events"))
             if answer is None or answer.status != 401:
                 found.append(f"a revoked grant is answered {answer}")
         return found

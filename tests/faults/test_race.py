@@ -80,7 +80,7 @@ class Race:
 
     def __init__(self, stage: Stage, grant: Granted, chance: random.Random) -> None:
         self.reads: list[Read] = []
-        self._token = {"Authorization": f"Bearer {grant.token}"}
+        self._grant = grant
         self._returned = threading.Event()
         readers = [threading.Thread(target=self._read, args=(server.port,)) for server in stage.servers for _ in range(2)]
         for reader in readers:
@@ -102,7 +102,7 @@ class Race:
         while after < 3:
             after += self._returned.is_set()
             start = time.monotonic()
-            answer = call(port, "GET", "/v1/events?limit=5", self._token)
+            answer = call(port, "GET", "/v1/events?limit=5", self._grant.headers("GET", "/v1/events"))
             self.reads.append(Read(start, time.monotonic(), answer.status if answer else 0))
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from granted import READ, a_client, a_person, granted
+from granted import READ, Granted, a_client, a_person, granted
 from makers import purchase, settings_in
 from processes import Nursery, call
 from sqlalchemy import select
@@ -38,7 +38,7 @@ class Race:
 
     ports: tuple[int, ...]
     path: str
-    token: str
+    grant: Granted
     reads: int = 0
     rows: int = 0
     waits: set[int] = field(default_factory=set)
@@ -52,7 +52,7 @@ class Race:
             start.wait()
             while refused < 3 and tried < 2 * READS:
                 tried += 1
-                answer = call(port, "GET", self.path, {"Authorization": f"Bearer {self.token}"})
+                answer = call(port, "GET", self.path, self.grant.headers("GET", self.path))
                 assert answer is not None
                 with lock:
                     if answer.status == 200:
@@ -86,7 +86,7 @@ def races(nursery: Nursery, where: Path, path: str, *plants: str, number: int = 
         servers = tuple(nursery.serve(settings, *plants) for _ in range(2))
         for server in servers:
             ending.callback(server.kill)
-        found = [Race(tuple(server.port for server in servers), path, grant.token).run() for grant in grants]
+        found = [Race(tuple(server.port for server in servers), path, grant).run() for grant in grants]
 
     def counted() -> list[Any]:
         app = create_app(settings)

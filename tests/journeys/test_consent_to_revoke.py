@@ -14,7 +14,7 @@ def test_from_consent_to_revoke(alice: Browser, bob: Browser, bookshop: Shop, cl
     assert set(alice.store(*bought).values()) == {"accepted"}
 
     tokens = bookshop.connect(alice)
-    assert tokens["token_type"] == "Bearer"
+    assert tokens["token_type"] == "DPoP"
     granted = tokens["authorization_details"][0]
     assert granted["fields"] == {"category": "leaf", "price": "bucket:10", "time": "day"}
     assert granted["window"] == {"max_age": "P90D", "min_age": "P1D"}

@@ -150,7 +150,7 @@ def registered(server: Server, tmp_path: Path) -> Vendor:
     metadata = {"client_name": "Books & Co", "domain": "books.example", "redirect_uris": ["http://127.0.0.1:1/callback"], "jwks": key.jwks}
     (tmp_path / "client.json").write_text(json.dumps(metadata))
     client_id = server.command("client", "add", str(tmp_path / "client.json")).strip()
-    return Vendor(server.origin, client_id, key, "http://127.0.0.1:1/callback")
+    return Vendor(server.origin, client_id, key, "http://127.0.0.1:1/callback", proof_key=SigningKey.generate())
 
 
 def test_the_spine(server: Server, tmp_path: Path, shared_data: Path, closing_later: ExitStack) -> None:

@@ -17,7 +17,7 @@ def test_it_works(alice: Browser, bookshop: Shop) -> None:
     """Section 5.1, row 65: tokens, their type and life, what was really granted; never cached (row 63)."""
     answer = bookshop.redeem(code_for(alice, bookshop))
     assert answer.status_code == 200
-    assert answer.json["token_type"] == "Bearer"
+    assert answer.json["token_type"] == "DPoP"
     assert 0 < answer.json["expires_in"] <= 600
     assert answer.json["scope"] == "events:read"
     assert [entry["identifier"] for entry in answer.json["authorization_details"]] == ["c1"]
@@ -90,7 +90,7 @@ def test_twenty_parallel_redemptions_have_one_winner(alice: Browser, bookshop: S
     barrier, statuses = threading.Barrier(20), []
 
     def one() -> None:
-        shop = Shop(bookshop.app, bookshop.client_id, bookshop.domain, bookshop.key, bookshop.app.test_client())
+        shop = Shop(bookshop.app, bookshop.client_id, bookshop.domain, bookshop.key, bookshop.app.test_client(), bookshop.prover)
         barrier.wait()
         statuses.append(shop.form("/oauth/token", data).status_code)
 

@@ -56,7 +56,7 @@ def test_of_parallel_replays_one_wins(bookshop: Shop) -> None:
     assertion, barrier, found = bookshop.assertion(), threading.Barrier(16), []
 
     def one() -> None:
-        shop = Shop(bookshop.app, bookshop.client_id, bookshop.domain, bookshop.key, bookshop.app.test_client())
+        shop = Shop(bookshop.app, bookshop.client_id, bookshop.domain, bookshop.key, bookshop.app.test_client(), bookshop.prover)
         barrier.wait()
         found.append(post(shop, client_assertion=assertion)[0])
 

@@ -19,4 +19,6 @@ def test_metadata_is_true(alice: Browser, bookshop: Shop) -> None:
     assert document["grant_types_supported"] == ["authorization_code", "refresh_token"]
     assert set(document["token_endpoint_auth_methods_supported"]) == {"private_key_jwt", "none"}
     assert document["authorization_details_types_supported"] == ["personal_data_access"]
+    assert bookshop.push(headers={"DPoP": bookshop.prover.proof("POST", "/oauth/par", header={"alg": "RS256"})}).json["error"] == "invalid_dpop_proof"
+    assert document["dpop_signing_alg_values_supported"] == ["ES256", "Ed25519", "PS256"]
     assert "sandbox" not in document

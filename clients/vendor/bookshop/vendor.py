@@ -68,7 +68,8 @@ class Shop:
 
     def vendor(self) -> Vendor:
         """The shop as a client of its broker."""
-        return Vendor(self.broker, self.client_id, self.key, f"http://{self.host}/callback")
+        proof_key = SigningKey.at(self.folder / "proof-key.json")
+        return Vendor(self.broker, self.client_id, self.key, f"http://{self.host}/callback", proof_key=proof_key)
 
     def store(self) -> FileStore:
         """Where the shop keeps tokens."""

@@ -76,7 +76,7 @@ def countersign(vendor: Vendor, tokens: Tokens) -> Agreement:
     if len(signatures) == 1:
         protected, signature = vendor.key.sign(unb64(payload), {"typ": TYP})
         signatures = [*signatures, {"protected": protected, "signature": signature}]
-        vendor.transport.send("PUT", vendor.grant_address(tokens) + "/signature", tokens=tokens, json=signatures[1])
+        vendor.call("PUT", vendor.grant_address(tokens) + "/signature", tokens, json=signatures[1])
     return verify(_file(payload, signatures))
 
 

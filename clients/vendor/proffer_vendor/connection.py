@@ -104,7 +104,7 @@ class Connection:
 
     def _get(self, path: str, query: Mapping[str, str]) -> Any:
         def ask(tokens: Tokens) -> Any:
-            return self._vendor.transport.send("GET", f"{self._vendor.issuer}{path}", tokens=tokens, query=query)
+            return self._vendor.call("GET", f"{self._vendor.issuer}{path}", tokens, query=query)
 
         try:
             return self._fresh(ask)

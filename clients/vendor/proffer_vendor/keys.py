@@ -1,5 +1,10 @@
-"""The vendor's own key pair: it proves who asks (RFC 7523) and signs the agreement; the broker keeps the public half only."""
+"""The vendor's own key pairs: one proves who asks (RFC 7523) and signs the agreement, one proves who shows a token (RFC 9449).
 
+The broker keeps the public halves only.
+"""
+
+import base64
+import hashlib
 import json
 import os
 import secrets
@@ -59,6 +64,15 @@ class SigningKey:
         now = int(time.time())
         claims = {"iss": client_id, "sub": client_id, "aud": issuer, "iat": now, "exp": now + ASSERTION_LIFE, "jti": secrets.token_urlsafe(16)}
         return jwt.encode({"alg": self.alg, "kid": self.kid, "typ": "JWT"}, claims, self._key, algorithms=[self.alg])
+
+    def proof(self, method: str, url: str, *, nonce: str = "", token: str = "") -> str:
+        """A proof for one call that whoever calls holds this key (RFC 9449 section 4.2); with `token`, for that access token alone."""
+        claims: dict[str, Any] = {"jti": secrets.token_urlsafe(16), "htm": method, "htu": url, "iat": int(time.time())}
+        if nonce:
+            claims["nonce"] = nonce
+        if token:
+            claims["ath"] = base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
+        return jwt.encode({"typ": "dpop+jwt", "alg": self.alg, "jwk": self.public}, claims, self._key, algorithms=[self.alg])
 
     def sign(self, payload: bytes, header: dict[str, Any]) -> tuple[str, str]:
         """The `protected` and `signature` parts of a JWS over `payload`; `alg` and `kid` are added to `header` in sorted order (JCS)."""

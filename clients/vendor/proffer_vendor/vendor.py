@@ -1,4 +1,7 @@
-"""The vendor's side of the protocol: discovery (RFC 8414), pushed requests (RFC 9126), the callback (RFC 9207), tokens, revocation (RFC 7009)."""
+"""The vendor's side of the protocol: discovery (RFC 8414), pushed requests (RFC 9126), the callback (RFC 9207), tokens, revocation (RFC 7009).
+
+Every request and every token is bound to a key of the vendor's (RFC 9449).
+"""
 
 import base64
 import hashlib
@@ -30,13 +33,20 @@ class Pending:
 
 
 class Vendor:
-    """One client of one broker. `issuer` is the broker's issuer, character by character; `redirect_uri` is one that was registered."""
+    """One client of one broker. `issuer` is the broker's issuer, character by character; `redirect_uri` is one that was registered.
 
-    def __init__(self, issuer: str, client_id: str, key: SigningKey, redirect_uri: str, *, transport: Transport | None = None) -> None:
+    `key` is the registered one. `proof_key` is another that nobody else needs to know: tokens are given to it, and are worth nothing
+    without it, so it must be kept as long as they are.
+    """
+
+    def __init__(
+        self, issuer: str, client_id: str, key: SigningKey, redirect_uri: str, *, proof_key: SigningKey, transport: Transport | None = None
+    ) -> None:
         self.issuer = issuer
         self.client_id = client_id
         self.redirect_uri = redirect_uri
         self.key = key
+        self.proof_key = proof_key
         self.transport = transport or Transport()
         self._endpoints: dict[str, str] | None = None
 
@@ -98,10 +108,14 @@ class Vendor:
 
     def grant(self, tokens: Tokens) -> dict[str, Any]:
         """The grant as the broker holds it now: status, authorization_details, what was narrowed, the agreement."""
-        answer = self.transport.send("GET", self.grant_address(tokens), tokens=tokens)
+        answer = self.call("GET", self.grant_address(tokens), tokens)
         if not isinstance(answer, dict):
             raise NotABroker("The grant is not a JSON object.")
         return answer
+
+    def call(self, method: str, url: str, tokens: Tokens, *, json: Any = None, query: Mapping[str, str] | None = None) -> Any:
+        """What the broker's API answers to these tokens and the proof of their key; raises what Transport.send raises."""
+        return self.transport.send(method, url, key=self.proof_key, tokens=tokens, json=json, query=query)
 
     def grant_address(self, tokens: Tokens) -> str:
         """Where the grant of `tokens` is read, ended and countersigned."""
@@ -115,12 +129,12 @@ class Vendor:
             raise NotABroker("The token answer lacks a member.") from error
 
     def _post(self, endpoint: str, form: Mapping[str, str]) -> Any:
-        proof = {
+        mine = {
             "client_id": self.client_id,
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": self.key.assertion(self.client_id, self.issuer),
         }
-        return self.transport.send("POST", self.endpoints()[endpoint], form={**form, **proof})
+        return self.transport.send("POST", self.endpoints()[endpoint], form={**form, **mine}, key=self.proof_key)
 
 
 def challenge(verifier: str) -> str:

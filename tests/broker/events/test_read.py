@@ -178,22 +178,26 @@ def test_a_standing_deny_binds_at_once(alice: Browser, bookshop: Shop, told: lis
     assert len(bookshop.read().json["items"]) == 60
 
 
+CHALLENGE = f'DPoP {{}}algs="ES256 Ed25519 PS256", resource_metadata="{ORIGIN}/.well-known/oauth-protected-resource/v1"'
+
+
 def test_tokens(bookshop: Shop, told: list[dict[str, Any]]) -> None:
     """Rows 98 and 99: only the header counts; wrong ones get one answer (RFC 6750)."""
     good = bookshop.tokens["access_token"]
     client = bookshop.client
     none = client.get("/v1/events", base_url=ORIGIN)
-    assert (none.status_code, none.json["type"], none.headers["WWW-Authenticate"]) == (401, "/problems/no-token", "Bearer")
+    assert (none.status_code, none.json["type"], none.headers["WWW-Authenticate"]) == (401, "/problems/no-token", CHALLENGE.format(""))
     assert client.get(f"/v1/events?access_token={good}", base_url=ORIGIN).status_code == 401
-    wrong = [f"Bearer {good[:-1]}{'1' if good.endswith('0') else '0'}", f"Basic {good}", f"Bearer {bookshop.tokens['refresh_token']}", "Bearer x", f"DPoP {good}"]
+    altered = f"{good[:-1]}{'1' if good.endswith('0') else '0'}"
+    wrong = [f"DPoP {altered}", f"Basic {good}", f"DPoP {bookshop.tokens['refresh_token']}", "DPoP x", f"Bearer {good}"]
     bodies = set()
     for header in wrong:
-        answer = client.get("/v1/events", base_url=ORIGIN, headers={"Authorization": header})
+        answer = bookshop.send("GET", "/v1/events", headers={"Authorization": header})
         assert answer.status_code == 401
-        assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+        assert answer.headers["WWW-Authenticate"] == CHALLENGE.format('error="invalid_token", ')
         bodies.add((answer.json["type"], answer.json["detail"]))
     assert bodies == {("/problems/invalid-token", "This token is not valid, or no longer.")}
-    assert client.get("/v1/events", base_url=ORIGIN, headers={"Authorization": f"bearer {good}"}).status_code == 200
+    assert bookshop.send("GET", "/v1/events", headers={"Authorization": f"dpop {good}"}).status_code == 200
 
 
 def test_an_erased_event_is_not_read(alice: Browser, bookshop: Shop, told: list[dict[str, Any]]) -> None:

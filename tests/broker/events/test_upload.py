@@ -1,6 +1,7 @@
 """`POST /v1/events`: what the extension may send, and the one answer each event gets (extension.md section 7)."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase
@@ -82,12 +83,10 @@ def test_a_sensitive_site_is_outside_the_collection(alice: Browser, clock: Clock
 def test_it_can_never_read(alice: Browser, bookshop: Shop, clock: Clock) -> None:
     """Row 118: the token opens this one route; a vendor's token opens it not."""
     extension = Extension.connect(alice)
-    bearer = {"Authorization": f"Bearer {extension.tokens['access_token']}"}
-    assert extension.client.get("/v1/events", base_url=ORIGIN, headers=bearer).status_code == 403
+    assert extension.client.get("/v1/events", base_url=ORIGIN, headers=extension.headers("GET")).status_code == 403
     bookshop.connect(alice)
     batch = {"schema": "events/1", "events": []}
-    vendors = {"Authorization": f"Bearer {bookshop.tokens['access_token']}"}
-    assert extension.client.post("/v1/events", json=batch, base_url=ORIGIN, headers=vendors).status_code == 403
+    assert bookshop.send("POST", "/v1/events", json=batch).status_code == 403
     assert statuses(extension.upload(page_visit(clock()))) == ["accepted"]
 
 
@@ -110,15 +109,18 @@ def test_it_refuses_a_wrong_envelope(alice: Browser, clock: Clock, name: str) ->
 def test_sizes(alice: Browser, clock: Clock) -> None:
     """Section 9 of the reliability design: 100 events, 256 KiB, one media type, strict JSON."""
     extension = Extension.connect(alice)
-    bearer = {"Authorization": f"Bearer {extension.tokens['access_token']}"}
-    post = extension.client.post
+
+    def post(**sent: Any) -> Any:
+        headers = {**extension.headers("POST"), **sent.pop("headers", {})}
+        return extension.client.post("/v1/events", base_url=ORIGIN, headers=headers, **sent)
+
     assert extension.upload(*[page_visit(clock()) for _ in range(100)]).status_code == 200
     assert extension.upload(*[page_visit(clock()) for _ in range(101)]).status_code == 413
-    assert post("/v1/events", data=b"x" * 300_000, content_type="application/json", base_url=ORIGIN, headers=bearer).status_code == 413
-    assert post("/v1/events", data={"a": 1}, base_url=ORIGIN, headers=bearer).status_code == 415
-    assert post("/v1/events", data="{}", content_type="application/json", base_url=ORIGIN, headers={**bearer, "Content-Encoding": "gzip"}).status_code == 415
+    assert post(data=b"x" * 300_000, content_type="application/json").status_code == 413
+    assert post(data={"a": 1}).status_code == 415
+    assert post(data="{}", content_type="application/json", headers={"Content-Encoding": "gzip"}).status_code == 415
     for text in ("{", '{"a":1,"a":2}', '{"a":NaN}', "[" * 40 + "]" * 40, '"\\ud800"'):
-        answer = post("/v1/events", data=text, content_type="application/json", base_url=ORIGIN, headers=bearer)
+        answer = post(data=text, content_type="application/json")
         assert (answer.status_code, answer.json["type"]) == (400, "/problems/bad-request"), text
 
 
@@ -144,7 +146,7 @@ def test_the_extension_asks_for_nothing_else(app: object, alice: Browser) -> Non
     ):
         answer = client.post("/oauth/par", data={**base, **changes}, base_url=ORIGIN)
         assert (answer.status_code, answer.json["error"]) == (400, error)
-    assert client.post("/oauth/par", data={**base, "scope": "events:write", "redirect_uri": good}, base_url=ORIGIN).status_code == 201
+    assert client.post("/oauth/par", data={**base, "scope": "events:write", "redirect_uri": good, "dpop_jkt": "x" * 43}, base_url=ORIGIN).status_code == 201
 
 
 def test_a_full_disk_takes_nothing_in(alice: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

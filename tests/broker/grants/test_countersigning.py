@@ -224,7 +224,7 @@ def test_another_grant_is_like_one_that_never_was(stored: Browser, bob: Browser,
 def test_the_extensions_token_opens_none_of_them(alice: Browser, bookshop: Shop) -> None:
     """Row 118; its own grant has nothing to sign and works at once."""
     extension = Extension.connect(alice)
-    bookshop.tokens = extension.tokens
+    bookshop.tokens, bookshop.prover = extension.tokens, extension.prover
     for method, path in (("GET", ""), ("DELETE", ""), ("PUT", "/signature")):
         assert bookshop.call(method, path, json={}).status_code == 403
     with alice.app.extensions["broker"].reading() as tx:
