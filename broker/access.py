@@ -88,7 +88,7 @@ def _proof(credential: credentials.Credential) -> dpop.Proof | None:
         url = broker.settings.origin + request.path
         shown = request.headers.get("DPoP")
         try:
-            g.proof = dpop.verify(shown, method=request.method, url=url, nonce_key=broker.vault.nonce_key, now=broker.now(), token=credential.text)
+            g.proof = dpop.verify(shown, method=request.method, url=url, nonce_key=broker.vault.nonce_key, now=broker.now(), token=credential.hash)
         except dpop.BadProof:
             g.proof = None
         except dpop.NonceWanted:

@@ -145,8 +145,9 @@ def _until(claims: Any, method: str, url: str, nonce_key: bytes, now: dt.datetim
     return dt.datetime.fromtimestamp((step + STEPS_BACK + 1) * STEP, dt.UTC)
 
 
-def verify(header: str | None, *, method: str, url: str, nonce_key: bytes, now: dt.datetime, token: str | None = None) -> Proof:
-    """Check a `DPoP` header for one call (RFC 9449 section 4.3); with `token`, that the proof was made for that token.
+def verify(header: str | None, *, method: str, url: str, nonce_key: bytes, now: dt.datetime, token: bytes | None = None) -> Proof:
+    """Check a `DPoP` header for one call (RFC 9449 section 4.3); with `token`, the SHA-256 of an access
+    token, that the proof was made for that token.
 
     `url` is the configured origin and the path, never what the client calls us. Raises `BadProof` or `NonceWanted`.
     """
@@ -158,7 +159,7 @@ def verify(header: str | None, *, method: str, url: str, nonce_key: bytes, now: 
         alg, key, jkt = _key_of(form[1])
         claims = load(_from_b64(form[2]))
         until = _until(claims, method, url, nonce_key, now)
-        if token is not None and claims.get("ath") != _b64(hashlib.sha256(token.encode()).digest()):
+        if token is not None and claims.get("ath") != _b64(token):
             raise BadProof
         if not _SIGNATURES.get_alg(alg).verify(f"{form[1]}.{form[2]}".encode(), _from_b64(form[3]), key):
             raise BadProof

@@ -16,12 +16,14 @@ from broker.vault.credentials import Credential
 from broker.vault.envelope import Place
 from broker.vendors.models import clients, vendors
 
+# What of a grant no decision looks at; the details are long.
+_NOT_LOOKED_AT: Final = frozenset({"details", "reason", "ended_at"})
 # One statement: token → grant → client, and the number of the person's terms. Nothing of it is cached.
 _LOOK_UP: Final = Prepared(
     select(
         tokens.c.kind, tokens.c.jkt, tokens.c.clauses.label("limited_to"), tokens.c.expires_at.label("token_expires_at"),
         tokens.c.ended_at.label("token_ended_at"),
-        grants, clients.c.enabled, clients.c.vendor_id, vendors.c.classes.label("vendor_classes"), people.c.terms_version, people.c.erasures,
+        *(column for column in grants.columns if column.key not in _NOT_LOOKED_AT), clients.c.enabled, clients.c.vendor_id, vendors.c.classes.label("vendor_classes"), people.c.terms_version, people.c.erasures,
     )
     .select_from(
         tokens.join(grants, (grants.c.person_id == tokens.c.person_id) & (grants.c.grant_id == tokens.c.grant_id))

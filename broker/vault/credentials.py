@@ -35,7 +35,7 @@ class Credential:
 
 def _route(route_key: bytes, kind: str, secret: bytes, person_id: bytes) -> bytes:
     mask = hmac.digest(route_key, kind.encode() + secret, "sha256")[:ROUTE_BYTES]
-    return bytes(a ^ b for a, b in zip(person_id, mask, strict=True))
+    return (int.from_bytes(person_id) ^ int.from_bytes(mask)).to_bytes(ROUTE_BYTES)
 
 
 def mint(route_key: bytes, kind: str, person_id: bytes | None = None) -> Credential:

@@ -174,7 +174,7 @@ def proving(store: Store, turns: int) -> list[Line]:
                 assert credential
                 with broker.reading() as tx:
                     row = tokens.by_token(tx, credential)
-                proof = dpop.verify(next(shown), method="GET", url=url, nonce_key=key, now=now, token=credential.text)
+                proof = dpop.verify(next(shown), method="GET", url=url, nonce_key=key, now=now, token=credential.hash)
                 assert row.jkt == proof.jkt
 
             return per_call(one, number)
