@@ -17,9 +17,9 @@ import httpx2
 import pytest
 from proffer_vendor import Ask, Connection, GrantEnded, MemoryStore, SigningKey, Vendor
 from servers import Server, running
+from visitors import Page, chosen, give, signed_up
 
 CUSTOMER = "13047.0"
-PASSWORD = "three unrelated words"
 TERMS = {
     "type": "Terms", "version": 1, "vocabulary": 1, "base": "SD-BASE", "requests": "AgentAllowsRequests", "auto_accept": "never",
     "allow": [
@@ -32,30 +32,6 @@ TERMS = {
     ],
     "deny": [],
 }  # fmt: skip
-
-
-class Page:
-    """A browser without JavaScript, over real HTTP."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.client = httpx2.Client(base_url=server.origin, headers={"Sec-Fetch-Site": "same-origin"}, follow_redirects=True, timeout=60)
-
-    def get(self, path: str) -> str:
-        answer = self.client.get(path)
-        assert answer.status_code == 200, answer.text
-        return answer.text
-
-    def send(self, path: str, data: dict[str, Any], *, page: str, **more: Any) -> httpx2.Response:
-        token = re.search(r'name="csrf_token" value="([^"]+)"', self.get(page))
-        assert token
-        return self.client.post(path, data={"csrf_token": token[1], **data}, **more)
-
-    def until(self, path: str, words: str) -> str:
-        for _ in range(600):
-            if words in (text := self.get(path)):
-                return text
-        raise AssertionError(f"{words!r} never came: {text}")
 
 
 @pytest.fixture
@@ -101,29 +77,10 @@ def take_in(page: Page, file: Path, columns: dict[str, str] | None = None) -> st
     return dry
 
 
-def chosen(text: str) -> dict[str, str]:
-    """What a form's fields hold as they stand."""
-    inputs = re.findall(r'<input (?![^>]*type="checkbox")[^>]*name="([^"]+)"[^>]* value="([^"]*)"', text)
-    found = {name: html.unescape(value) for name, value in inputs if name != "csrf_token"}
-    for name, body in re.findall(r'<select [^>]*name="([^"]+)"[^>]*>(.*?)</select>', text, re.DOTALL):
-        selected = re.search(r'<option value="([^"]*)" selected', body) or re.search(r'<option value="([^"]*)"', body)
-        found[name] = html.unescape(selected[1]) if selected else ""
-    return found
-
-
 def connect(page: Page, connection: Connection, vendor: Vendor, asks: list[Ask], **narrowed: Any) -> None:
     """The vendor asks, the person looks at the page, narrows, ticks and gives; the vendor redeems the code."""
     pending = vendor.begin(asks)
-    text = page.get(pending.url)
-    offered = re.findall(r'name="give" value="([^"]+)"', text)
-    assert offered
-    assert "checked" not in text
-    data = {**chosen(text), **narrowed, "give": offered, "answer": "give"}
-    token = re.search(r'name="csrf_token" value="([^"]+)"', text)
-    assert token
-    answer = page.client.post("/oauth/authorize/decision", data={**data, "csrf_token": token[1]}, follow_redirects=False)
-    assert answer.status_code == 303, answer.text
-    connection.complete(pending, dict(httpx2.URL(answer.headers["location"]).params))
+    connection.complete(pending, dict(httpx2.URL(give(page, pending.url, **narrowed)).params))
 
 
 def imported(page: Page, server: Server, tmp_path: Path, shared_data: Path) -> tuple[Path, int, Decimal]:
@@ -154,10 +111,8 @@ def registered(server: Server, tmp_path: Path) -> Vendor:
 
 
 def test_the_spine(server: Server, tmp_path: Path, shared_data: Path, closing_later: ExitStack) -> None:
-    page = Page(server)
+    page = signed_up(server)
     closing_later.callback(page.client.close)
-    answer = page.send(httpx2.URL(server.link).path, {"name": "Alice", "password": PASSWORD, "again": PASSWORD}, page=httpx2.URL(server.link).path)
-    assert answer.url.path == "/"
 
     history, orders, revenue = imported(page, server, tmp_path, shared_data)
     vendor = registered(server, tmp_path)

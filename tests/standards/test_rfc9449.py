@@ -5,6 +5,9 @@ import json
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt
@@ -270,6 +273,16 @@ def test_the_other_algorithms(connected: Shop, alg: str, key: Any) -> None:
     header = {"typ": "dpop+jwt", "alg": alg, "jwk": key.as_dict(private=False)}
     assert at(connected, "par", jwt.encode(header, claims, key, algorithms=[alg])) == (201, "")
     assert at(connected, "par", connected.prover.proof("POST", "/oauth/par", header={"jwk": header["jwk"]})) == BAD["par"]
+
+
+def test_another_curve_under_the_same_name(connected: Shop) -> None:
+    """The library would take it: an ES256 that was made with a key on P-384."""
+    key = ECKey.generate_key("P-384", private=True)
+    secret: Any = key.private_key
+    header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": {name: str(key.as_dict()[name]) for name in ("crv", "kty", "x", "y")}}
+    signed = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(connected.prover.claims('POST', '/oauth/par')).encode())}"
+    r, s = decode_dss_signature(secret.sign(signed.encode(), ECDSA(SHA256())))
+    assert at(connected, "par", f"{signed}.{b64(r.to_bytes(48) + s.to_bytes(48))}") == BAD["par"]
 
 
 def test_what_the_library_would_let_through(connected: Shop) -> None:
