@@ -36,7 +36,7 @@ WRONG: dict[str, Any] = {
     "no jti": {"jti": None}, "jti empty": {"jti": ""}, "jti a number": {"jti": 7}, "jti too long": {"jti": "x" * 129}, "no htm": {"htm": None}, "htm wrong": {"htm": "DELETE"},
     "htm in small letters": {"htm": "post"}, "no htu": {"htu": None}, "htu a number": {"htu": 7}, "host wrong": {"htu": "http://evil.example:8440/oauth/token"},
     "path wrong": {"htu": f"{ORIGIN}/oauth/token/x"}, "htu with a name": {"htu": "http://x@localhost:8440/oauth/token"}, "no iat": {"iat": None}, "iat as text": {"iat": "1"},
-    "iat true": {"iat": True}, "exp over": {"exp": 1}, "exp as text": {"exp": "9999999999"}, "nbf ahead": {"nbf": 2**40},
+    "iat true": {"iat": True}, "exp over": {"exp": 1}, "exp as text": {"exp": "9999999999"}, "nbf ahead": {"nbf": 2**40}, "nbf false": {"nbf": False},
 }  # fmt: skip
 
 
