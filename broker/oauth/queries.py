@@ -23,7 +23,8 @@ _LOOK_UP: Final = Prepared(
     select(
         tokens.c.kind, tokens.c.jkt, tokens.c.clauses.label("limited_to"), tokens.c.expires_at.label("token_expires_at"),
         tokens.c.ended_at.label("token_ended_at"),
-        *(column for column in grants.columns if column.key not in _NOT_LOOKED_AT), clients.c.enabled, clients.c.vendor_id, vendors.c.classes.label("vendor_classes"), people.c.terms_version, people.c.erasures,
+        *(column for column in grants.columns if column.key not in _NOT_LOOKED_AT),
+        clients.c.enabled, clients.c.vendor_id, vendors.c.classes.label("vendor_classes"), people.c.terms_version, people.c.erasures,
     )
     .select_from(
         tokens.join(grants, (grants.c.person_id == tokens.c.person_id) & (grants.c.grant_id == tokens.c.grant_id))
