@@ -36,8 +36,8 @@ CAPABILITIES = (
 )  # fmt: skip
 
 
-def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] = utcnow) -> Flask:
-    """The WSGI application of one broker. `now` is the clock, to be replaced by tests only."""
+def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] = utcnow, fetch: Callable[[str], bytes] | None = None) -> Flask:
+    """The WSGI application of one broker. `now` is the clock and `fetch` the way out, to be replaced by tests only."""
     settings = settings or from_environment()
     if os.environ.get("AUTHLIB_INSECURE_TRANSPORT"):
         raise RuntimeError("AUTHLIB_INSECURE_TRANSPORT is set. Unset it; the broker does not start with it.")
@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] 
     logging.getLogger("authlib").setLevel(logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
-    broker = open_broker(settings, now)
+    broker = open_broker(settings, now, fetch)
     seed_extension(broker)
     end_again(broker)
 

@@ -53,6 +53,7 @@ class Settings:
     rate_client_in_flight: int = _setting(4, "Requests of one client that are worked on at once in one process.")
     rate_par: str = _setting("10/minute", "Pushed requests per client.")
     rate_token: str = _setting("60/minute", "Calls of the token endpoint per client.")
+    rate_fetch: str = _setting("6/minute", "Fetches of client metadata documents per host.")
     rate_upload: str = _setting("30/minute", "Upload batches per grant of an extension.")
     rate_upload_events: str = _setting("20000/day", "Uploaded events per grant of an extension.")
     rate_unauthenticated: str = _setting("30/minute", "Requests per address whose sender could not be told: wrong tokens, wrong clients, unknown links.")

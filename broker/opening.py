@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from broker import migrations
 from broker.config import Settings
 from broker.db import DATA, KEYS, Store, utcnow
+from broker.fetching import Fetcher
 from broker.limits import Limits
 from broker.vault.keys import Keyring, Vault
 from broker.vault.slots import NoKey
@@ -23,7 +24,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """An open broker. `now` gives the present; `reading()` a fresh read transaction; `write(job)` a durable one, grouped with others."""
+    """An open broker. `now` gives the present; `reading()` a fresh read transaction; `write(job)` a durable one, grouped with others.
+
+    `fetch(url)` is the one way out, to small public documents.
+    """
 
     settings: Settings
     data: Store
@@ -33,6 +37,7 @@ class Broker:
     writer: Writer
     limits: Limits
     now: Callable[[], dt.datetime]
+    fetch: Callable[[str], bytes]
 
     def reading(self) -> AbstractContextManager[Connection]:
         """A read transaction on data.db that sees what is durable now."""
@@ -60,7 +65,7 @@ def make_data_dir(path: Path) -> None:
         raise NoKey(f"The data directory {path} can be entered by others. Run: chmod 700 {path}")
 
 
-def open_broker(settings: Settings, now: Callable[[], dt.datetime] = utcnow) -> Broker:
+def open_broker(settings: Settings, now: Callable[[], dt.datetime] = utcnow, fetch: Callable[[str], bytes] | None = None) -> Broker:
     """Open the stores (migrating them if needed) and the vault; raises `NoKey`, `PragmaRefused` or `SchemaTooNew` with what to do."""
     make_data_dir(settings.data_dir)
     keys = Store(settings.data_dir / "keys.db", KEYS)
@@ -69,7 +74,7 @@ def open_broker(settings: Settings, now: Callable[[], dt.datetime] = utcnow) -> 
     for name, store in (("keys", keys), ("heads", heads), ("data", data)):
         migrations.upgrade(name, store)
     vault = Vault(keys, settings.key_file)
-    return Broker(settings, data, keys, heads, vault, Writer(data.engine), Limits(settings), now)
+    return Broker(settings, data, keys, heads, vault, Writer(data.engine), Limits(settings), now, fetch or Fetcher())
 
 
 @contextmanager

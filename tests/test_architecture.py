@@ -22,8 +22,8 @@ LEAVES = {
     "ledger": {"proofs", "sentences", "narrowings"},
     "terms": {"sentences"},
     "grants": {"sentences", "agreements", "statements", "details", "files", "cuts"},
-    "vendors": {"words"},
-    "oauth": {"gate", "assertion", "dpop"},
+    "vendors": {"words", "checks", "documents"},
+    "oauth": {"gate", "assertion", "dpop", "callers"},
     "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},
     "imports": {
         "sources",
@@ -48,7 +48,7 @@ LEAVES = {
 }
 UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "standing", "cli", "forms", "folds", "changes", "effects"}
 GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal", "verifying"}
-GROUND = {"config", "errors", "db", "writer", "opening", "migrations", "limits", "rows", "words"}
+GROUND = {"config", "errors", "db", "writer", "opening", "fetching", "migrations", "limits", "rows", "words"}
 # They put the whole together.
 TOP = {"__init__", "__main__", "serving", "demo", "synthetic", "refresh"}
 # Tables that belong to nobody in the household.

@@ -10,7 +10,7 @@ grants = Table(
     Column("person_id", LargeBinary(16), primary_key=True),
     Column("grant_id", LargeBinary(16), primary_key=True),
     # Plain, because a grant can be ended while everything else is sealed.
-    Column("client_id", String(64), nullable=False),
+    Column("client_id", String(2000), nullable=False),
     Column("status", String(10), nullable=False),
     Column("version", Integer, nullable=False),
     Column("given_at", Moment, nullable=False),

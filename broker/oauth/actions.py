@@ -1,4 +1,4 @@
-"""Everything that changes the authorization server's state: authenticate, push, open, decide, redeem, refresh, end a token."""
+"""Everything that changes the authorization server's state: use up, push, open, decide, redeem, refresh, end a token."""
 
 import datetime as dt
 import hashlib
@@ -19,7 +19,8 @@ from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
 from broker.grants.models import grants
 from broker.ledger import actions as ledger
-from broker.oauth import assertion, gate, queries
+from broker.oauth import gate, queries
+from broker.oauth.callers import Caller, Spent
 from broker.oauth.dpop import Proof
 from broker.oauth.models import codes, pushed_requests, requests, tokens, used_ids
 from broker.opening import Broker
@@ -27,7 +28,6 @@ from broker.terms import queries as term_queries
 from broker.terms.actions import NewTerms
 from broker.vault import credentials
 from broker.vault.credentials import Credential
-from broker.vendors import queries as vendor_queries
 from broker.vendors.queries import Client
 from policies.clauses import Clause
 
@@ -45,58 +45,6 @@ UNSEEN: Final = "unseen"
 """The state of a request that the person's terms refused before it was shown."""
 REQUEST_URI: Final = "urn:ietf:params:oauth:request_uri:"
 _USE: Final = Prepared(upsert(used_ids).on_conflict_do_nothing(), [column.name for column in used_ids.columns])
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls an OAuth endpoint: a client, and the thumbprint of the key it proved to hold; empty where nothing was proved."""
-
-    client: Client
-    jkt: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """An id that may be used once, until it can no longer be valid; whoever comes second is refused by `clash`."""
-
-    holder: str
-    jti: bytes
-    until: dt.datetime
-    clash: gate.Refused
-
-
-def authenticate(broker: Broker, form: Mapping[str, str], authorization: str | None) -> tuple[Client, list[Spent]]:
-    """The client that sent this form, by `private_key_jwt`, or the extension by its `client_id`; raises `gate.Refused`.
-
-    Exactly one method (RFC 6749 section 2.3). Beside the client stands the assertion's id, not used up yet (rule T4).
-    """
-    text = form.get("client_assertion", "")
-    if "client_secret" in form or (authorization and text):
-        raise gate.invalid_request("Use exactly one way of client authentication.") if text else gate.invalid_client()
-    if authorization:
-        raise gate.invalid_client()
-    if not text:
-        return _public_client(broker, form), []
-    client_id = assertion.peek(text)
-    with broker.reading() as tx:
-        client = vendor_queries.client(tx, client_id) if client_id else None
-    known = client is not None and client.enabled and not client.public
-    try:
-        verified = assertion.verify(text, client_id=client_id, keys=client.keys if known and client else (), audience=broker.settings.origin, now=broker.now())
-    except assertion.NotVerified:
-        raise gate.invalid_client() from None
-    named = form.get("client_id", client_id)
-    if client is None or not known or named != client_id or form.get("client_assertion_type") != assertion.TYPE:
-        raise gate.invalid_client()
-    return client, [Spent(client_id, verified.jti, verified.until, gate.invalid_client())]
-
-
-def _public_client(broker: Broker, form: Mapping[str, str]) -> Client:
-    with broker.reading() as tx:
-        client = vendor_queries.client(tx, form.get("client_id", ""))
-    if client is None or not client.public or not client.enabled or "client_assertion_type" in form:
-        raise gate.invalid_client()
-    return client
 
 
 def use_up(broker: Broker, ids: Sequence[Spent]) -> None:

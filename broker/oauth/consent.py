@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from babel.dates import format_date
@@ -22,6 +22,7 @@ from broker.terms import queries as term_queries
 from broker.vault.keys import Keyring
 from broker.vendors import queries as vendor_queries
 from broker.vendors.queries import Client
+from broker.vendors.words import doubts
 from broker.words import joined
 from policies import explain, explain_terms
 from policies.clauses import Clause
@@ -51,6 +52,8 @@ class Consent:
     earlier: list[grant_queries.Grant]
     digest: str
     choices: list[Choice]
+    # What to look at twice before believing that one knows who asks.
+    doubts: list[str] = field(default_factory=list)
     text: str = ""
 
     @property
@@ -104,7 +107,9 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
             raise NotFound
         terms = term_queries.current(tx, ring)
         version = term_queries.version(tx, ring.person_id)
-        earlier = [grant for grant in grant_queries.every(tx, ring) if grant.vendor_id == client.vendor_id]
+        every = grant_queries.every(tx, ring)
+        earlier = [grant for grant in every if grant.vendor_id == client.vendor_id]
+        known = {*vendor_queries.registered_domains(tx), *(grant.domain for grant in every if grant.domain)}
         told = facts(tx, ring, client, earlier)
         proposal = collection() if client.public else explain_terms.named(negotiate(terms, Request.parse(pushed.parameters["request"], told)), terms)
     now = now or broker.now()
@@ -113,6 +118,7 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
     if form is not None and form.get("digest") != digest:
         raise TermsChanged
     made = Consent(opened, pushed, client, terms, version, proposal, told, earlier, digest, choices.read(proposal, clauses, form))
+    made.doubts = [] if client.public else doubts(client.name, client.domain, known)
     for choice in made.choices:
         choice.narrowed = narrowings(made, choice.id)
     _refuse_hollow(made, now)

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 
 from broker import current, errors
 from broker.oauth import actions, dpop, gate, schemas
+from broker.oauth.callers import Caller
 from broker.oauth.gate import Refused
 from broker.oauth.server import JSON, bad_proof, refusal, server
 from broker.session import csrf
@@ -69,7 +70,7 @@ def parameters_of(form: Mapping[str, str], client: Client) -> dict[str, Any]:
     return {**common, "request": _asked(form, client)}
 
 
-def _bound_to(form: Mapping[str, str], caller: actions.Caller) -> str:
+def _bound_to(form: Mapping[str, str], caller: Caller) -> str:
     """The thumbprint of the key that the code will be bound to (RFC 9449 section 10, rule T13): of the proof, or named by `dpop_jkt`."""
     named = form.get("dpop_jkt", "")
     if named and not dpop.is_thumbprint(named):

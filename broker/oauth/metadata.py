@@ -22,6 +22,7 @@ def document(issuer: str, *, sandbox: bool) -> dict[str, Any]:
         "token_endpoint": f"{issuer}/oauth/token",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "require_pushed_authorization_requests": True,
+        "client_id_metadata_document_supported": True,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token"],

@@ -13,7 +13,7 @@ from broker import current, errors
 from broker.grants import details
 from broker.grants import queries as grant_queries
 from broker.ledger import actions as ledger
-from broker.oauth import actions, dpop, gate, schemas
+from broker.oauth import actions, callers, dpop, gate, schemas
 from broker.oauth.dpop import Proof
 from broker.oauth.gate import Refused
 from broker.vendors.queries import Client
@@ -88,7 +88,7 @@ class Server(AuthorizationServer):
         broker = current.broker()
         broker.limits.check("unauthenticated", current.address())
         try:
-            client, ids = actions.authenticate(broker, request.payload.data, request.headers["Authorization"] or None)
+            client, ids = callers.authenticate(broker, request.payload.data, request.headers["Authorization"] or None)
         except Refused:
             broker.limits.count("unauthenticated", current.address())
             raise
@@ -97,9 +97,9 @@ class Server(AuthorizationServer):
             broker.limits.count(endpoint, f"{client.client_id} {current.address()}" if client.public else client.client_id)
         proof = _proof(request, endpoint)
         if proof is not None:
-            ids.append(actions.Spent(proof.jkt, proof.jti, proof.until, bad_proof()))
+            ids.append(callers.Spent(proof.jkt, proof.jti, proof.until, bad_proof()))
         actions.use_up(broker, ids)
-        return actions.Caller(client, proof.jkt if proof else "")
+        return callers.Caller(client, proof.jkt if proof else "")
 
     def save_token(self, token: object, request: object) -> None:
         """Never used: tokens are written in the transaction that uses up the code."""

@@ -1,7 +1,9 @@
 """Registering clients, and taking them out."""
 
 import base64
+import datetime as dt
 import hashlib
+import logging
 import os
 import re
 from typing import Any, Final
@@ -9,9 +11,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, insert, select, update
 
 from broker.errors import Conflict
+from broker.fetching import NotFetched, host_of
 from broker.opening import Broker
+from broker.vendors import documents, queries
 from broker.vendors.models import clients, vendors
 
+log = logging.getLogger(__name__)
 EXTENSION: Final = "extension"
 # The public key that pins the Chromium id of our own extension; it signs nothing, so nobody needs its other half.
 EXTENSION_KEY: Final = (
@@ -37,28 +42,54 @@ def add_client(broker: Broker, metadata: dict[str, Any]) -> str:
     """Register a vendor's client from checked metadata (`schemas.ClientMetadata`) and return its client_id; `Conflict` if the id is taken."""
     slug = re.sub(r"[^a-z0-9]+", "-", metadata["client_name"].casefold()).strip("-")[:40] or "client"
     client_id: str = metadata.get("client_id") or f"{slug}-{os.urandom(4).hex()}"
-    vendor_id = f"https://{metadata['domain']}"
-    now = broker.now()
 
     def job(tx: Connection) -> None:
         if tx.execute(select(clients.c.client_id).where(clients.c.client_id == client_id)).first():
             raise Conflict(f"There is a client {client_id!r} already. Remove it first, or choose another client_id.")
-        if not tx.execute(select(vendors.c.vendor_id).where(vendors.c.vendor_id == vendor_id)).first():
-            tx.execute(
-                insert(vendors).values(
-                    vendor_id=vendor_id, domain=metadata["domain"], name=metadata["client_name"], address=metadata.get("address"),
-                    contact=metadata.get("contact"), classes=[], made_at=now,
-                )
-            )  # fmt: skip
-        tx.execute(
-            insert(clients).values(
-                client_id=client_id, vendor_id=vendor_id, name=metadata["client_name"], method="private_key_jwt",
-                redirect_uris=metadata["redirect_uris"], jwks=metadata["jwks"], enabled=True, made_at=now,
-            )
-        )  # fmt: skip
+        _insert(tx, client_id, metadata, broker.now())
 
     broker.write(job)
     return client_id
+
+
+def _insert(tx: Connection, client_id: str, metadata: dict[str, Any], now: dt.datetime, checked_at: dt.datetime | None = None) -> None:
+    vendor_id = f"https://{metadata['domain']}"
+    if not tx.execute(select(vendors.c.vendor_id).where(vendors.c.vendor_id == vendor_id)).first():
+        tx.execute(
+            insert(vendors).values(
+                vendor_id=vendor_id, domain=metadata["domain"], name=metadata["client_name"], address=metadata.get("address"),
+                contact=metadata.get("contact"), classes=[], made_at=now,
+            )
+        )  # fmt: skip
+    tx.execute(
+        insert(clients).values(
+            client_id=client_id, vendor_id=vendor_id, name=metadata["client_name"], method="private_key_jwt", redirect_uris=metadata["redirect_uris"],
+            jwks=metadata["jwks"], enabled=True, made_at=now, checked_at=checked_at,
+        )
+    )  # fmt: skip
+
+
+def by_document(broker: Broker, client_id: str) -> queries.Client | None:
+    """The client at this address, as its document says not longer than 20 minutes ago; None where it cannot be had, which the log tells."""
+    now = broker.now()
+    with broker.reading() as tx:
+        known = queries.client(tx, client_id)
+    if known and (not known.enabled or (known.checked_at and now - known.checked_at < documents.FRESH)):
+        return known
+    try:
+        broker.limits.count("fetch", host_of(client_id))
+        metadata = documents.read(client_id, broker.fetch)
+    except NotFetched as why:
+        log.warning("the client %r could not be looked up: %s", client_id[:300], why)
+        return None
+
+    def job(tx: Connection) -> queries.Client | None:
+        told = {"name": metadata["client_name"], "redirect_uris": metadata["redirect_uris"], "jwks": metadata["jwks"], "checked_at": now}
+        if not tx.execute(update(clients).where(clients.c.client_id == client_id).values(told)).rowcount:
+            _insert(tx, client_id, metadata, now, checked_at=now)
+        return queries.client(tx, client_id)
+
+    return broker.write(job)
 
 
 def seed_extension(broker: Broker) -> None:

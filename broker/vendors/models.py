@@ -21,7 +21,8 @@ vendors = Table(
 clients = Table(
     "clients",
     metadata,
-    Column("client_id", String(64), primary_key=True),
+    # A short name that an operator gave, or the address of its metadata document.
+    Column("client_id", String(2000), primary_key=True),
     Column("vendor_id", String(260), ForeignKey("vendors.vendor_id")),
     Column("name", String(80), nullable=False),
     Column("method", String(20), nullable=False),
@@ -29,4 +30,6 @@ clients = Table(
     Column("jwks", JSON, nullable=False),
     Column("enabled", Boolean, nullable=False),
     Column("made_at", Moment, nullable=False),
+    # When its metadata document was last fetched; none for a client that an operator registered.
+    Column("checked_at", Moment),
 )

@@ -1,5 +1,6 @@
 """Reading clients and the vendors behind them."""
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ class Client:
     address: str
     contact: str
     classes: frozenset[str]
+    # When its metadata document was last fetched; none where an operator registered it.
+    checked_at: dt.datetime | None = None
 
     @property
     def public(self) -> bool:
@@ -53,8 +56,14 @@ def client(tx: Connection, client_id: str) -> Client | None:
     return Client(
         row.client_id, row.name, row.method, tuple(row.redirect_uris), tuple(row.jwks.get("keys", ())), row.enabled,
         row.vendor_id or "", row.domain or "", row.vendor_name or "", row.address or "", row.contact or "",
-        frozenset(row.classes or ()),
+        frozenset(row.classes or ()), row.checked_at,
     )  # fmt: skip
+
+
+def registered_domains(tx: Connection) -> list[str]:
+    """The domains of vendors whose clients an operator registered."""
+    wanted = select(vendors.c.domain).join(clients, clients.c.vendor_id == vendors.c.vendor_id).where(clients.c.checked_at.is_(None))
+    return list(tx.execute(wanted.distinct()).scalars())
 
 
 def every_client(tx: Connection) -> list[Client]:

@@ -5,7 +5,7 @@ from alembic import op
 
 import broker.db
 
-revision = "e224d5f1a452"
+revision = "f740756024a8"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -27,7 +27,7 @@ def upgrade() -> None:
         "codes",
         sa.Column("person_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=2000), nullable=False),
         sa.Column("grant_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("redirect_uri", sa.String(length=2000), nullable=False),
         sa.Column("code_challenge", sa.String(length=43), nullable=False),
@@ -104,7 +104,7 @@ def upgrade() -> None:
         "grants",
         sa.Column("person_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("grant_id", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=2000), nullable=False),
         sa.Column("status", sa.String(length=10), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("given_at", broker.db.Moment(), nullable=False),
@@ -178,7 +178,7 @@ def upgrade() -> None:
     op.create_table(
         "pushed_requests",
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=2000), nullable=False),
         sa.Column("parameters", sa.LargeBinary(), nullable=False),
         sa.Column("jkt", sa.String(length=43), nullable=False),
         sa.Column("pushed_at", broker.db.Moment(), nullable=False),
@@ -194,7 +194,7 @@ def upgrade() -> None:
         sa.Column("person_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("request_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=2000), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("opened_at", broker.db.Moment(), nullable=False),
         sa.Column("decide_by", broker.db.Moment(), nullable=False),
@@ -233,7 +233,7 @@ def upgrade() -> None:
         sa.Column("person_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("kind", sa.String(length=2), nullable=False),
-        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=2000), nullable=False),
         sa.Column("grant_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("jkt", sa.String(length=43), nullable=False),
         sa.Column("clauses", sa.String(length=400), nullable=False),
@@ -245,7 +245,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "used_ids",
-        sa.Column("holder", sa.String(length=64), nullable=False),
+        sa.Column("holder", sa.String(length=2000), nullable=False),
         sa.Column("jti", sa.LargeBinary(length=32), nullable=False),
         sa.Column("until", broker.db.Moment(), nullable=False),
         sa.PrimaryKeyConstraint("holder", "jti"),
@@ -265,7 +265,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "clients",
-        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=2000), nullable=False),
         sa.Column("vendor_id", sa.String(length=260), nullable=True),
         sa.Column("name", sa.String(length=80), nullable=False),
         sa.Column("method", sa.String(length=20), nullable=False),
@@ -273,6 +273,7 @@ def upgrade() -> None:
         sa.Column("jwks", sa.JSON(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("made_at", broker.db.Moment(), nullable=False),
+        sa.Column("checked_at", broker.db.Moment(), nullable=True),
         sa.ForeignKeyConstraint(
             ["vendor_id"],
             ["vendors.vendor_id"],
