@@ -32,10 +32,9 @@ def host_of(url: str) -> str:
     """The host of an address that may be fetched: https, a public name, the usual port, a plain path. Raises `NotFetched`."""
     try:
         parts = urlsplit(url)
-        port = parts.port
     except ValueError:
         raise NotFetched("this is no address") from None
-    if url != f"https://{parts.netloc}{parts.path}" or not _HOST.fullmatch(parts.netloc) or port is not None:
+    if url != f"https://{parts.netloc}{parts.path}" or not _HOST.fullmatch(parts.netloc):
         raise NotFetched("only https://, a host in lower-case letters and a path are taken: no port, name, query or fragment")
     if not _PATH.fullmatch(parts.path) or any(step in {".", ".."} for step in parts.path.lower().replace("%2e", ".").split("/")):
         raise NotFetched("the path has characters or steps that are not taken")
