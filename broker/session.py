@@ -113,7 +113,7 @@ def _is_page() -> bool:
     return not request.path.startswith(("/v1", "/static/", "/.well-known/", "/healthz", "/readyz")) and request.endpoint not in _MACHINES
 
 
-_MACHINES: Final = frozenset({"oauth.par", "oauth.token", "oauth.revoke"})
+_MACHINES: Final = frozenset({"oauth.par", "oauth.token", "oauth.revoke", "oauth.register"})
 
 
 def _same_origin(broker: Broker) -> bool:

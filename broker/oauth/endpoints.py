@@ -14,6 +14,10 @@ from broker.oauth.callers import Caller
 from broker.oauth.gate import Refused
 from broker.oauth.server import JSON, bad_proof, refusal, server
 from broker.session import csrf
+from broker.vault import credentials
+from broker.vendors import actions as vendor_actions
+from broker.vendors import documents
+from broker.vendors import queries as vendor_queries
 from broker.vendors.queries import Client
 
 oauth: Final = Blueprint("oauth", __name__)
@@ -106,6 +110,42 @@ def _resource() -> str:
 def token() -> Response:
     """Turn a code into tokens, or a refresh token into another access token (RFC 6749 sections 4.1.3 and 6)."""
     return cast("Response", server().create_token_response(request))
+
+
+@oauth.route("/oauth/register", methods=ANY_METHOD)
+@_answered
+def register() -> Response:
+    """Register a client by an invite (RFC 7591 section 3); every refusal leaves the invite as it was."""
+    broker = current.broker()
+    if request.method != "POST":
+        raise Refused("invalid_request", "Use POST.", 405, {"Allow": "POST"})
+    if request.mimetype != JSON or request.headers.get("Content-Encoding") or request.query_string:
+        raise Refused("invalid_request", "Send application/json without Content-Encoding, and nothing in the address.", 415)
+    if request.content_length is None or request.content_length > gate.MAX_BODY:
+        raise Refused("invalid_request", "The body is too large, or its length was not given.", 413)
+    broker.limits.check("unauthenticated", current.address())
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    shown = credentials.parse(broker.vault.route_key, "it", text.strip()) if scheme.lower() == "bearer" else None
+    with broker.reading() as tx:
+        domain = vendor_queries.invited(tx, shown, broker.now()) if shown else None
+    if shown is None or domain is None:
+        broker.limits.count("unauthenticated", current.address())
+        raise _no_invite()
+    try:
+        metadata = documents.registration(request.get_data(), domain)
+    except documents.WrongMetadata as wrong:
+        raise Refused(wrong.error, str(wrong).replace('"', "'").encode("ascii", "replace").decode()) from None
+    client_id = vendor_actions.register(broker, shown, metadata)
+    if client_id is None:
+        raise _no_invite()
+    issued = int(broker.now().timestamp())
+    told = {name: metadata[name] for name in ("client_name", "redirect_uris", "jwks")}
+    made = {"client_id": client_id, "client_id_issued_at": issued, **told, "token_endpoint_auth_method": "private_key_jwt"}
+    return Response(orjson.dumps({**made, "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"]}), 201, mimetype=JSON)
+
+
+def _no_invite() -> Refused:
+    return Refused("invalid_token", "This invite is not valid, or no longer.", 401)
 
 
 @oauth.route("/oauth/revoke", methods=ANY_METHOD)

@@ -21,6 +21,7 @@ def document(issuer: str, *, sandbox: bool) -> dict[str, Any]:
         "pushed_authorization_request_endpoint": f"{issuer}/oauth/par",
         "token_endpoint": f"{issuer}/oauth/token",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "registration_endpoint": f"{issuer}/oauth/register",
         "require_pushed_authorization_requests": True,
         "client_id_metadata_document_supported": True,
         "response_types_supported": ["code"],

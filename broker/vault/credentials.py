@@ -15,8 +15,8 @@ from typing import Final
 
 ROUTE_BYTES: Final = 16
 SECRET_BYTES: Final = 32
-# at access token, rt refresh token, ac code, ru request_uri, ss session, su sign-up link
-KINDS: Final = frozenset({"at", "rt", "ac", "ru", "ss", "su"})
+# at access token, rt refresh token, ac code, ru request_uri, ss session, su sign-up link, it registration invite
+KINDS: Final = frozenset({"at", "rt", "ac", "ru", "ss", "su", "it"})
 _FORM: Final = re.compile(r"pfr_([a-z]{2})_([A-Za-z0-9_-]{64})([0-9a-f]{8})")
 
 

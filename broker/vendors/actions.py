@@ -13,11 +13,14 @@ from sqlalchemy import Connection, insert, select, update
 from broker.errors import Conflict
 from broker.fetching import NotFetched, host_of
 from broker.opening import Broker
+from broker.vault import credentials
+from broker.vault.credentials import Credential
 from broker.vendors import documents, queries
-from broker.vendors.models import clients, vendors
+from broker.vendors.models import clients, invites, vendors
 
 log = logging.getLogger(__name__)
 EXTENSION: Final = "extension"
+INVITE_LIVES: Final = dt.timedelta(days=7)
 # The public key that pins the Chromium id of our own extension; it signs nothing, so nobody needs its other half.
 EXTENSION_KEY: Final = (
     "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAkTad1DLMiv5JpP22vewcBn9RvvrFP1rGqTRgwkQ2OYmAgibdYAQl+f5f5GNlbbQS6/Q9xWg4X/tdV/elHjnNs8q2xtJZq00V"
@@ -40,8 +43,7 @@ EXTENSION_REDIRECTS: Final = _redirects()
 
 def add_client(broker: Broker, metadata: dict[str, Any]) -> str:
     """Register a vendor's client from checked metadata (`schemas.ClientMetadata`) and return its client_id; `Conflict` if the id is taken."""
-    slug = re.sub(r"[^a-z0-9]+", "-", metadata["client_name"].casefold()).strip("-")[:40] or "client"
-    client_id: str = metadata.get("client_id") or f"{slug}-{os.urandom(4).hex()}"
+    client_id: str = metadata.get("client_id") or _new_id(metadata["client_name"])
 
     def job(tx: Connection) -> None:
         if tx.execute(select(clients.c.client_id).where(clients.c.client_id == client_id)).first():
@@ -50,6 +52,34 @@ def add_client(broker: Broker, metadata: dict[str, Any]) -> str:
 
     broker.write(job)
     return client_id
+
+
+def invite(broker: Broker, domain: str) -> Credential:
+    """What lets its holder register one client for this domain, within seven days; whoever makes it answers for whose domain it is."""
+    made = credentials.mint(broker.vault.route_key, "it")
+    row = {"hash": made.hash, "domain": domain, "expires_at": broker.now() + INVITE_LIVES}
+    broker.write(lambda tx: tx.execute(insert(invites).values(row)))
+    return made
+
+
+def register(broker: Broker, shown: Credential, metadata: dict[str, Any]) -> str | None:
+    """Use an invite up and register the client in one transaction; the client_id, or None where the invite is no longer good."""
+    now = broker.now()
+    client_id = _new_id(metadata["client_name"])
+    take = update(invites).where(invites.c.hash == shown.hash, invites.c.used_at.is_(None), invites.c.expires_at > now).values(used_at=now)
+
+    def job(tx: Connection) -> bool:
+        if not tx.execute(take).rowcount:
+            return False
+        _insert(tx, client_id, metadata, now)
+        return True
+
+    return client_id if broker.write(job) else None
+
+
+def _new_id(name: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")[:40] or "client"
+    return f"{slug}-{os.urandom(4).hex()}"
 
 
 def _insert(tx: Connection, client_id: str, metadata: dict[str, Any], now: dt.datetime, checked_at: dt.datetime | None = None) -> None:

@@ -24,32 +24,92 @@ def is_address(client_id: str) -> bool:
     return client_id.startswith("https://")
 
 
-class _Document(Schema):
-    """The members we look at (RFC 7591 section 2); others are for other servers."""
+class WrongMetadata(Exception):
+    """A registration that cannot be taken: the error of RFC 7591 section 3.2.2, and a sentence that says what to change."""
+
+    def __init__(self, error: str, detail: str) -> None:
+        super().__init__(detail)
+        self.error = error
+
+
+class _Told(Schema):
+    """What a client says of itself (RFC 7591 section 2); other members are for other servers."""
 
     class Meta:
         """A document is written for every server at once."""
 
         unknown = EXCLUDE
 
-    client_id = fields.String(required=True)
     client_name = fields.String(validate=validate.Length(1, 80))
     redirect_uris = fields.List(fields.String(validate=check_redirect_uri), required=True, validate=validate.Length(1, 10))
     token_endpoint_auth_method = fields.String(required=True, validate=validate.Equal("private_key_jwt"))
     jwks = fields.Dict()
-    jwks_uri = fields.String()
     contacts = fields.List(fields.String(validate=validate.Length(1, 200)))
 
     @pre_load
-    def clean(self, data: Any, **_: object) -> Any:
-        """Refuse what has no place in a public document; take out of names what could mislead their reader."""
-        if not isinstance(data, dict):
-            raise ValidationError("The document is no JSON object.")
+    def clean(self, data: dict[str, Any], **_: object) -> dict[str, Any]:
+        """Refuse secrets; take out of the name what could mislead its reader."""
         if {"client_secret", "client_secret_expires_at"} & data.keys():
-            raise ValidationError("A document that everybody can read has no secret.")
-        if ("jwks" in data) == ("jwks_uri" in data):
-            raise ValidationError("Give either jwks or jwks_uri.")
+            raise ValidationError("There are no client secrets here.")
         return data | {name: plain_text(data[name]) for name in ("client_name",) if isinstance(data.get(name), str)}
+
+
+class _Document(_Told):
+    client_id = fields.String(required=True)
+    jwks_uri = fields.String()
+
+
+class _Registration(_Told):
+    client_name = fields.String(required=True, validate=validate.Length(1, 80))
+    jwks = fields.Dict(required=True, validate=check_key_set)
+    grant_types = fields.List(fields.String(validate=validate.OneOf(("authorization_code", "refresh_token"))))
+    response_types = fields.List(fields.String(validate=validate.Equal("code")))
+
+
+def _check_host(uris: list[str], host: str) -> None:
+    """Redirects lie on the client's own host or below it, or on loopback: a code goes to whoever asked."""
+    for uri in uris:
+        there = urlsplit(uri).hostname or ""
+        if there not in LOOPBACK and there != host and not there.endswith(f".{host}"):
+            raise ValidationError(f"A redirect_uri lies on another host than {host}.")
+
+
+def _for_adding(told: dict[str, Any], host: str, keys: Any) -> dict[str, Any]:
+    contact = {"contact": plain_text(told["contacts"][0])} if told.get("contacts") else {}
+    made = {"domain": host, "client_name": told.get("client_name", host), "redirect_uris": told["redirect_uris"], "jwks": {"keys": keys["keys"]}}
+    return {**made, **contact}
+
+
+def registration(body: bytes, domain: str) -> dict[str, Any]:
+    """What `actions.register` wants to know, of a registration request (RFC 7591 section 3.1) for a domain; raises `WrongMetadata`."""
+    try:
+        told = load(body)
+    except Malformed as wrong:
+        raise WrongMetadata("invalid_client_metadata", f"The body is not the JSON we take: {wrong.errors[0]['detail']}") from None
+    if not isinstance(told, dict):
+        raise WrongMetadata("invalid_client_metadata", "Send a JSON object.")
+    if "software_statement" in told:
+        raise WrongMetadata("invalid_software_statement", "Software statements are not taken; send the metadata themselves.")
+    if "jwks_uri" in told:
+        raise WrongMetadata("invalid_client_metadata", "Send the keys themselves as jwks, or let your client_id be the address of a metadata document.")
+    try:
+        found: dict[str, Any] = _Registration().load(told)
+    except ValidationError as wrong:
+        member = min(wrong.messages_dict)
+        error = "invalid_redirect_uri" if member == "redirect_uris" else "invalid_client_metadata"
+        raise WrongMetadata(error, f"{member}: {_first(wrong.messages_dict[member])}") from None
+    try:
+        _check_host(found["redirect_uris"], domain)
+    except ValidationError as wrong:
+        raise WrongMetadata("invalid_redirect_uri", str(wrong.messages[0])) from None
+    return _for_adding(found, domain, found["jwks"])
+
+
+def _first(messages: Any) -> str:
+    """The first sentence of marshmallow's nested messages."""
+    while not isinstance(messages, str):
+        messages = next(iter(messages.values())) if isinstance(messages, dict) else messages[0]
+    return messages
 
 
 def read(client_id: str, fetch: Callable[[str], bytes]) -> dict[str, Any]:
@@ -58,19 +118,17 @@ def read(client_id: str, fetch: Callable[[str], bytes]) -> dict[str, Any]:
     if urlsplit(client_id).path == "/":
         raise NotFetched("the address of a client has a path")
     try:
-        found: dict[str, Any] = _Document().load(load(fetch(client_id)))
+        told = load(fetch(client_id))
+        if not isinstance(told, dict) or ("jwks" in told) == ("jwks_uri" in told):
+            raise NotFetched("the document is no JSON object with either jwks or jwks_uri")
+        found: dict[str, Any] = _Document().load(told)
         if found["client_id"] != client_id:
             raise NotFetched("the document names another client_id than its own address")
-        for uri in found["redirect_uris"]:
-            there = urlsplit(uri).hostname or ""
-            if there not in LOOPBACK and there != host and not there.endswith(f".{host}"):
-                raise NotFetched("a redirect_uri lies on another host")
+        _check_host(found["redirect_uris"], host)
         keys = load(fetch(found["jwks_uri"])) if "jwks_uri" in found else found["jwks"]
         check_key_set(keys if isinstance(keys, dict) else {})
     except ValidationError as wrong:
         raise NotFetched(f"the document cannot be used: {wrong.messages}") from None
     except Malformed as wrong:
         raise NotFetched(f"the document is not the JSON we take: {wrong}") from None
-    made = {"client_id": client_id, "domain": host, "client_name": found.get("client_name", host), "redirect_uris": found["redirect_uris"]}
-    contact = {"contact": plain_text(found["contacts"][0])} if found.get("contacts") else {}
-    return {**made, **contact, "jwks": {"keys": keys["keys"]}}
+    return {"client_id": client_id, **_for_adding(found, host, keys)}

@@ -1,6 +1,6 @@
 """Rows about vendors and clients; they belong to nobody in the household, so no person stands in their keys."""
 
-from sqlalchemy import JSON, Boolean, Column, ForeignKey, String, Table
+from sqlalchemy import JSON, Boolean, Column, ForeignKey, LargeBinary, String, Table
 
 from broker.db import Moment, metadata
 
@@ -32,4 +32,14 @@ clients = Table(
     Column("made_at", Moment, nullable=False),
     # When its metadata document was last fetched; none for a client that an operator registered.
     Column("checked_at", Moment),
+)
+
+# Who holds the invite can register one client, for this domain.
+invites = Table(
+    "invites",
+    metadata,
+    Column("hash", LargeBinary(32), primary_key=True),
+    Column("domain", String(253), nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("used_at", Moment),
 )

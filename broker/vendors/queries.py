@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from broker.vendors.models import clients, vendors
+from broker.vault.credentials import Credential
+from broker.vendors.models import clients, invites, vendors
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,12 @@ def client(tx: Connection, client_id: str) -> Client | None:
         row.vendor_id or "", row.domain or "", row.vendor_name or "", row.address or "", row.contact or "",
         frozenset(row.classes or ()), row.checked_at,
     )  # fmt: skip
+
+
+def invited(tx: Connection, shown: Credential, now: dt.datetime) -> str | None:
+    """The domain that the holder of this invite can register a client for; None where the invite is no longer good."""
+    row = tx.execute(select(invites).where(invites.c.hash == shown.hash)).first()
+    return str(row.domain) if row is not None and row.used_at is None and now < row.expires_at else None
 
 
 def registered_domains(tx: Connection) -> list[str]:

@@ -5,7 +5,7 @@ from alembic import op
 
 import broker.db
 
-revision = "f740756024a8"
+revision = "38c1487efb71"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -130,6 +130,14 @@ def upgrade() -> None:
         sa.Column("details", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("person_id", "batch_id"),
         sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "invites",
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("domain", sa.String(length=253), nullable=False),
+        sa.Column("expires_at", broker.db.Moment(), nullable=False),
+        sa.Column("used_at", broker.db.Moment(), nullable=True),
+        sa.PrimaryKeyConstraint("hash"),
     )
     op.create_table(
         "ledger_entries",
