@@ -83,18 +83,19 @@ def _credential() -> credentials.Credential:
 
 def _proof(credential: credentials.Credential) -> dpop.Proof | None:
     """The verified proof of this call; None for a bad one. Raises `UseNonce`. A call that is decided again is not proved again."""
-    if "proof" not in g:
+    shown = request.headers.get("DPoP")
+    if g.get("proved", ("", None))[0] != shown:
         broker = current.broker()
         url = broker.settings.origin + request.path
-        shown = request.headers.get("DPoP")
         try:
-            g.proof = dpop.verify(shown, method=request.method, url=url, nonce_key=broker.vault.nonce_key, now=broker.now(), token=credential.hash)
+            proof = dpop.verify(shown, method=request.method, url=url, nonce_key=broker.vault.nonce_key, now=broker.now(), token=credential.hash)
         except dpop.BadProof:
-            g.proof = None
+            proof = None
         except dpop.NonceWanted:
             raise errors.UseNonce from None
-    proof: dpop.Proof | None = g.proof
-    return proof
+        g.proved = (shown, proof)
+    found: dpop.Proof | None = g.proved[1]
+    return found
 
 
 def look_up() -> Access:
@@ -123,23 +124,35 @@ def look_up() -> Access:
         row.countersigned_at is not None, row.agreement, frozenset(row.vendor_classes or ()), proof or NO_PROOF,
     )  # fmt: skip
     if over:
+        # Whoever comes too often makes no more entries.
+        broker.limits.check("unauthenticated", current.address())
         # The person sees that somebody came back after the end, or without the key.
-        deny(access, tuple(reason for reason, holds in reasons.items() if holds), {"method": request.method, "path": request.path})
+        deny(access, tuple(reason for reason, holds in reasons.items() if holds), _route())
         raise errors.InvalidProof if proof is None else errors.InvalidToken
     return access
 
 
 def refuse_replay(access: Access) -> NoReturn:
     """A proof that was used before (rule T12): whoever shows it again may have copied it on its way."""
-    deny(access, ("bad-proof",), {"method": request.method, "path": request.path})
+    deny(access, ("bad-proof",), _route())
     raise errors.InvalidProof
 
 
-def _use_up(access: Access) -> None:
-    """Use up the proof of a write, durably, before the write begins."""
+def _use_up(access: Access, *, durably: bool) -> None:
+    """Use up the proof of a call, in this process and, for a write, for good before the write begins."""
+    try:
+        if not current.seen().first(access.proof, current.broker().now()):
+            refuse_replay(access)
+    except dpop.TooMany:
+        raise errors.RateLimit(retry_after=60) from None
     statement, row = oauth_actions.unused(access.proof)
-    if not current.broker().write(lambda tx: statement.run(tx, row).rowcount):
+    if durably and not current.broker().write(lambda tx: statement.run(tx, row).rowcount):
         refuse_replay(access)
+
+
+def _route() -> dict[str, str]:
+    """What was called, as its route is written: what a caller puts into an address must not make entries differ."""
+    return {"method": request.method, "path": request.url_rule.rule if request.url_rule else ""}
 
 
 def deny(access: Access, reasons: tuple[str, ...], about: dict[str, Any]) -> None:
@@ -177,13 +190,9 @@ def token(scope: str, *, proof_with_entry: bool = False) -> Callable[[Callable[P
                 limits.count("unauthenticated", current.address())
                 raise
             if not any(clause.action == action for clause in found.clauses):
-                deny(found, ("no-clause",), {"method": request.method, "path": request.path})
+                deny(found, ("no-clause",), _route())
                 raise errors.NotGranted
-            if request.method in READS:
-                if not current.seen().first(found.proof, current.broker().now()):
-                    refuse_replay(found)
-            elif not proof_with_entry:
-                _use_up(found)
+            _use_up(found, durably=request.method not in READS and not proof_with_entry)
             g.access = found
             with limits.in_flight(found.client_id):
                 return view(*args, **kwargs)

@@ -8,7 +8,7 @@ from typing import Any
 
 from policies.clauses import Clause
 from policies.purposes import covered
-from policies.slices import ANY, NONE, CarveOut, Slice
+from policies.slices import ANY, NONE, CarveOut, Slice, site_is_in
 from policies.terms import Deny, VendorFacts
 from policies.vocabulary import KINDS, rank
 from policies.windows import Window
@@ -37,13 +37,17 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a client asks for within a clause; None leaves it open."""
+    """What a client asks for within a clause; None leaves it open.
+
+    `domain` is the registrable domain of the one host in `sites`, where there is one: no policy can tell it from the name.
+    """
 
     kinds: frozenset[str] | None = None
     sites: frozenset[str] | None = None
     categories: frozenset[str] | None = None
     after: datetime | None = None
     before: datetime | None = None
+    domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ def _meant(part: Slice, purpose: str | None, denies: tuple[Deny, ...], filters: 
     """
     wanted = Slice(
         kinds=frozenset(KINDS) if filters.kinds is None else filters.kinds,
-        sites=ANY if filters.sites is None else filters.sites,
+        sites=ANY if filters.sites is None else _asked_sites(part.sites, filters.sites, filters.domain or ""),
         sensitive=part.sensitive,
         categories=ANY if filters.categories is None else filters.categories,
         form=form,
@@ -130,6 +134,11 @@ def _meant(part: Slice, purpose: str | None, denies: tuple[Deny, ...], filters: 
         window=Window(after=filters.after, before=filters.before),
     )
     return replace(part & wanted, except_=part.except_ | _carve_outs(purpose, denies, filters))
+
+
+def _asked_sites(held: frozenset[str], asked: frozenset[str], domain: str) -> frozenset[str]:
+    """Return what a filter by site may ask for: a host only where an event of it would lie in the clause (F1)."""
+    return frozenset(site for site in asked if not site.startswith("=") or site_is_in(held, site[1:], domain))
 
 
 def _carve_outs(purpose: str | None, denies: tuple[Deny, ...], filters: Filters) -> frozenset[CarveOut]:

@@ -38,10 +38,10 @@ class Ready:
 
 
 def place_of(event: Event) -> Event:
-    """The event with its registrable domain and its site's class, by which policies judge it."""
+    """The event with its registrable domain and its host's class, by which policies judge it: mail.search.example is mail."""
     site = site_of_host(event["site"])
     domain = site.domain if site else event["site"]
-    placed = {**event, "host": event["site"], "domain": domain, "class": class_of(domain)}
+    placed = {**event, "host": event["site"], "domain": domain, "class": class_of(event["site"])}
     if "referrer" in event:
         placed["referrer_class"] = class_of(event["referrer"])
     return placed

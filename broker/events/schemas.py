@@ -12,6 +12,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 from werkzeug.datastructures import MultiDict
 
 from broker.errors import BadRequest, InvalidCursor, Unprocessable
+from broker.events.sites import site_of_host
 from policies.decide import Filters
 from policies.vocabulary import KINDS
 
@@ -119,6 +120,12 @@ def _unprocessable(wrong: ValidationError) -> Unprocessable:
     return Unprocessable("Some parameters cannot be used; see errors.", errors=pointers(wrong.messages_dict))
 
 
+def _domain_of(site: str) -> str | None:
+    """The registrable domain of a host that is asked for; None of a domain, which is its own."""
+    found = site_of_host(site[1:]) if site.startswith("=") else None
+    return found.domain if found else None
+
+
 def _filters(found: Mapping[str, Any]) -> Filters:
     kinds = frozenset(found["kind"].split(",")) if "kind" in found else None
     if kinds and kinds - set(KINDS):
@@ -126,6 +133,7 @@ def _filters(found: Mapping[str, Any]) -> Filters:
     return Filters(
         kinds=kinds,
         sites=frozenset({found["site"]}) if "site" in found else None,
+        domain=_domain_of(found.get("site", "")),
         categories=frozenset({found["category"]}) if "category" in found else None,
         after=_instant(found, "after"),
         before=_instant(found, "before"),

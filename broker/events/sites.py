@@ -88,8 +88,11 @@ def _class_of_registrable(domain: str) -> str:
 
 
 def is_site(site: str) -> bool:
-    """Whether an event can be of this site: a registrable domain, a host after `=`, or one of the words for many."""
+    """Whether a rule can be about this site: a registrable domain, a host after `=`, or one of the words for many.
+
+    A public suffix (co.uk, github.io) is nobody's domain, and stands above many that have nothing to do with each other.
+    """
     if site in ("*", "self"):
         return True
     found = site_of_host(site.removeprefix("="))
-    return found is not None and (site.startswith("=") or found.domain == site)
+    return found is not None and (site.startswith("=") or _suffixes.privatesuffix(site) == site)

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -17,6 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, Key, OKPKey, RSAKey
 
 from broker.oauth.assertion import ALGORITHMS, SKEW
+from broker.vault.signing import anybody_can_sign
 from policies.documents import Malformed, load
 
 MAX_BYTES: Final = 8 * 1024
@@ -26,13 +27,15 @@ STEP: Final = 60
 STEPS_BACK: Final = 5
 STEPS_AHEAD: Final = 1
 REMEMBERED_KEYS: Final = 1024
-REMEMBERED_PROOFS: Final = 200_000
+REMEMBERED_PROOFS: Final = 400_000
+REMEMBERED_OF_A_KEY: Final = 100_000
 _FORM: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _NONCE_BYTES: Final = 16
 _PUBLIC: Final = {"EC": ("crv", "x", "y"), "OKP": ("crv", "x"), "RSA": ("n", "e")}
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _RSA_BITS: Final = range(2048, 4097)
+_EXPONENT_BITS: Final = 32
 _PORTS: Final = {"http": 80, "https": 443}
 _SIGNATURES: Final = jws.JWSRegistry(algorithms=list(ALGORITHMS))
 
@@ -97,8 +100,8 @@ def _key_of(protected: str) -> tuple[str, Any, str]:
         raise BadProof
     if jwk.get("kty") not in _PUBLIC or _PRIVATE & jwk.keys():
         raise BadProof
-    # Before it is made a key: large ones take long.
-    if jwk["kty"] == "RSA" and int.from_bytes(_from_b64(jwk["n"])).bit_length() not in _RSA_BITS:
+    # Before it is made a key: large ones take long, and so does a large exponent.
+    if jwk["kty"] == "RSA" and (_bits(jwk["n"]) not in _RSA_BITS or _bits(jwk["e"]) > _EXPONENT_BITS):
         raise BadProof
     key = JWKRegistry.import_key({name: jwk[name] for name in ("kty", *_PUBLIC[jwk["kty"]])})
     if not _fits(header["alg"], key):
@@ -106,11 +109,16 @@ def _key_of(protected: str) -> tuple[str, Any, str]:
     return header["alg"], key, key.thumbprint()
 
 
+def _bits(text: str) -> int:
+    return int.from_bytes(_from_b64(text)).bit_length()
+
+
 def _fits(alg: str, key: Key) -> bool:
     if alg == "ES256":
         return isinstance(key, ECKey) and key.curve_name == "P-256"
     if alg == "Ed25519":
-        return isinstance(key, OKPKey) and key.curve_name == "Ed25519"
+        # By a point of small order anybody could prove that they hold its key.
+        return isinstance(key, OKPKey) and key.curve_name == "Ed25519" and not anybody_can_sign(key.public_key.public_bytes_raw())
     return isinstance(key, RSAKey)
 
 
@@ -168,21 +176,35 @@ def verify(header: str | None, *, method: str, url: str, nonce_key: bytes, now: 
     return Proof(jkt, hashlib.sha256(claims["jti"].encode()).digest(), until)
 
 
+class TooMany(Exception):
+    """One key has shown more proofs than are remembered of it."""
+
+
 class Seen:
-    """Proofs this process has taken for reads (rule T12): each opens one read. Those of writes are remembered in the database."""
+    """Proofs this process has taken (rule T12): each opens one call. Those of writes are remembered in the database too.
+
+    No key can make it forget the proofs of others: beyond its share it is refused.
+    """
 
     def __init__(self) -> None:
         self._until: OrderedDict[tuple[str, bytes], dt.datetime] = OrderedDict()
+        self._of_key: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def first(self, proof: Proof, now: dt.datetime) -> bool:
-        """Whether this proof is shown for the first time."""
+        """Whether this proof is shown for the first time; raises `TooMany`."""
         name = (proof.jkt, proof.jti)
         with self._lock:
+            # In the order of their coming, which is nearly that of their end.
+            while self._until and (len(self._until) >= REMEMBERED_PROOFS or next(iter(self._until.values())) <= now):
+                (jkt, _), _ = self._until.popitem(last=False)
+                self._of_key[jkt] -= 1
+                if not self._of_key[jkt]:
+                    del self._of_key[jkt]
             if name in self._until:
                 return False
+            if self._of_key[proof.jkt] >= REMEMBERED_OF_A_KEY:
+                raise TooMany
             self._until[name] = proof.until
-            # In the order of their coming, which is nearly that of their end.
-            while len(self._until) > REMEMBERED_PROOFS or next(iter(self._until.values())) <= now:
-                self._until.popitem(last=False)
+            self._of_key[proof.jkt] += 1
         return True

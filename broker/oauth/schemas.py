@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from broker.events.sites import is_site
 from broker.grants.details import TYPE
 from broker.oauth.gate import Refused
 from broker.vendors.words import plain_text
@@ -51,6 +52,7 @@ def asked(text: str, vendor_id: str, domain: str) -> dict[str, Any]:
             item["minimum"] = {_NAMES.get(name, name): value for name, value in item["minimum"].items()}
         if isinstance(item.get("why"), str):
             item["why"] = plain_text(item["why"])
+        _check_sites(item, number)
         items.append({"id": f"i{number + 1}", "action": actions[0], **item})
     document = {"vendor": vendor_id, "items": items}
     try:
@@ -58,6 +60,15 @@ def asked(text: str, vendor_id: str, domain: str) -> dict[str, Any]:
     except Malformed as malformed:
         raise refused(malformed.errors[0]["pointer"].removeprefix("/items")) from None
     return document
+
+
+def _check_sites(item: dict[str, Any], number: int) -> None:
+    """Sites that events can be of: what stands above registrable domains (com, github.io) would mean one thing to read and another to do."""
+    for part in ("want", "minimum"):
+        sites = item[part].get("sites") if isinstance(item.get(part), dict) else None
+        for place, site in enumerate(sites if isinstance(sites, list) else ()):
+            if isinstance(site, str) and not is_site(site):
+                raise refused(f"/{number}/{part}/sites/{place}")
 
 
 def limits(text: str, clauses: Sequence[Clause]) -> tuple[str, ...]:

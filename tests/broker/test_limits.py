@@ -93,3 +93,20 @@ def test_requests_under_way(settings: Settings) -> None:
         thread.join()
     with limits.in_flight("books"):
         pass
+
+
+def test_refused_calls_fill_no_ledger(alice: Browser, bookshop: Shop) -> None:
+    """A token without its key, at a hundred addresses: one entry and its repeats, and none where the caller comes too often."""
+    from broker.ledger import queries
+
+    bookshop.connect(alice)
+
+    def entries() -> int:
+        with alice.app.extensions["broker"].reading() as tx:
+            return len(queries.page(tx, alice.ring).entries)
+
+    before = entries()
+    headers = {"Authorization": f"DPoP {bookshop.tokens['access_token']}", "DPoP": "x"}
+    statuses = [bookshop.client.get(f"/v1/grants/{number}", base_url=ORIGIN, headers=headers).status_code for number in range(100)]
+    assert statuses == [401] * 30 + [429] * 70
+    assert entries() == before + 1

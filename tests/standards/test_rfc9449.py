@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
-from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase
+from makers import ORIGIN, SMALL_ORDER, Browser, Clock, Extension, Shop, page_visit, purchase, weak
 from proofs import Prover, b64, of_broker
 
 from broker import close_app, create_app
@@ -29,7 +30,7 @@ NO_KEYS: dict[str, Any] = {
     "none": {"alg": "none"}, "RS256": {"alg": "RS256"}, "HS256": {"alg": "HS256"}, "EdDSA": {"alg": "EdDSA"}, "oct": {"jwk": OCT}, "oct by HS256": {"alg": "HS256", "jwk": OCT},
     "off-curve": {"jwk": OFF_CURVE}, "no jwk": {"jwk": None}, "no alg": {"alg": None}, "no typ": {"typ": None}, "typ JWT": {"typ": "JWT"}, "crit": {"crit": ["b64"]},
     "jwk a list": {"jwk": []}, "P-384": {"jwk": ECKey.generate_key("P-384").as_dict(private=False)}, "kty a number": {"jwk": {"kty": 7}},
-    "small RSA": {"alg": "PS256", "jwk": {"kty": "RSA", "e": "AQAB", "n": b64(b"\xff" * 128)}}, "large RSA": {"alg": "PS256", "jwk": {"kty": "RSA", "e": "AQAB", "n": b64(b"\xff" * 513)}},
+    "small RSA": {"alg": "PS256", "jwk": {"kty": "RSA", "e": "AQAB", "n": b64(b"\xff" * 128)}}, "large RSA": {"alg": "PS256", "jwk": {"kty": "RSA", "e": "AQAB", "n": b64(b"\xff" * 513)}}, "large exponent": {"alg": "PS256", "jwk": {"kty": "RSA", "e": b64(b"\xff" * 300), "n": b64(b"\xff" * 300)}},
     "half a key": {"jwk": {"kty": "EC", "crv": "P-256"}},
 }  # fmt: skip
 WRONG: dict[str, Any] = {
@@ -301,6 +302,51 @@ def test_a_header_beyond_8_kib_is_not_read(connected: Shop) -> None:
     assert at(connected, "token", long)[0] == 400
     fits = connected.prover.proof("POST", "/oauth/token", padding="x" * 3000)
     assert at(connected, "token", fits) == (200, "")
+
+
+def test_a_refused_upload_uses_its_proof_up_too(alice: Browser, clock: Clock) -> None:
+    """One proof, one call, whatever became of it."""
+    extension = Extension.connect(alice)
+    for body in ({"schema": "events/9"}, {"schema": "events/1", "batch": "0195d0c2-7a10-7c3e-9b41-5d1f0a2b3c4d", "events": []}):
+        headers = extension.headers("POST")
+        post = extension.client.post
+        assert post("/v1/events", json=body, base_url=ORIGIN, headers=headers).status_code in {400, 422}
+        assert post("/v1/events", json=body, base_url=ORIGIN, headers=headers).status_code == 401
+    assert extension.upload(page_visit(clock())).status_code == 200
+
+
+@pytest.mark.parametrize("point", SMALL_ORDER, ids=[each.hex()[:8] + each.hex()[-2:] for each in SMALL_ORDER])
+def test_a_key_that_anybody_holds_is_none(point: bytes) -> None:
+    """A point of small order verifies what nobody signed: such a proof would bind nothing."""
+    now = utcnow()
+    header = {"typ": "dpop+jwt", "alg": "Ed25519", "jwk": weak(point)}
+    prover = Prover(lambda: dpop.nonce(b"n" * 32, now))
+    for _ in range(20):
+        signed = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(prover.claims('GET', '/v1/events')).encode())}"
+        for signature in (b"\x01" + bytes(63), bytes(64), point + bytes(32)):
+            with pytest.raises(dpop.BadProof):
+                dpop.verify(f"{signed}.{b64(signature)}", method="GET", url=f"{ORIGIN}/v1/events", nonce_key=b"n" * 32, now=now)
+
+
+def test_what_is_remembered_of_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood by one key pushes nobody else's out; what has ended makes room; a proof at its very end breaks nothing."""
+    monkeypatch.setattr(dpop, "REMEMBERED_OF_A_KEY", 5)
+    monkeypatch.setattr(dpop, "REMEMBERED_PROOFS", 8)
+    now = utcnow()
+    seen, late = dpop.Seen(), now + timedelta(minutes=5)
+
+    def proof(key: str, number: int, until: datetime = late) -> dpop.Proof:
+        return dpop.Proof(key, number.to_bytes(4), until)
+
+    assert seen.first(proof("a", 1, now), now)
+    assert seen.first(proof("victim", 1), now)
+    assert [seen.first(proof("flood", number), now) for number in range(5)] == [True] * 5
+    with pytest.raises(dpop.TooMany):
+        seen.first(proof("flood", 9), now)
+    assert not seen.first(proof("victim", 1), now)
+    assert seen.first(proof("flood", 9, late + timedelta(minutes=9)), late)
+    assert not seen.first(proof("flood", 9), late)
+    assert len(seen._of_key) == 1
 
 
 ANY = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3), max_leaves=6)
