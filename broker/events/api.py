@@ -100,8 +100,11 @@ def parsed(access: Access, parse: Callable[[MultiDict[str, str]], schemas.Query]
 
 def _decide(tx: Connection, access: Access, query: schemas.Query, now: dt.datetime) -> tuple[Permitted | Denied, Clause | None, int]:
     """The decision, its clause, and how many rows that clause has left today."""
-    named = [clause for clause in access.clauses if clause.action == "read" and (not access.limited_to or clause.id in access.limited_to)]
-    clause = next((each for each in named if query.clause in {None, each.id}), None) if query.clause or len(named) == 1 else None
+    mine = [clause for clause in access.clauses if clause.action == "read" and (not access.limited_to or clause.id in access.limited_to)]
+    # The clause that is named, or the only one that gives rows.
+    able = [clause for clause in mine if clause.slice.form == "rows"] or mine
+    fitting = [clause for clause in mine if clause.id == query.clause] if query.clause else able
+    clause = fitting[0] if len(fitting) == 1 else None
     reads, rows = grant_queries.used_today(tx, access.person_id, access.grant_id, clause.id, now.date()) if clause else (0, 0)
     denies = term_queries.at(tx, access.ring, access.terms_version).deny
     grant = decided(tx, access, denies, now)
