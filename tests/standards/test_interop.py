@@ -1,10 +1,12 @@
 """Other people's clients complete the flow against a real broker: openid-client, oauth4webapi, and Authlib's as far as it goes."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,8 +44,11 @@ def node() -> str:
             pytest.fail("Node is not installed.")
         pytest.skip("Node is not installed, and the clients to be tried need it.")
     stamp = NODE / "node_modules" / ".package-lock.json"
-    if not stamp.exists() or stamp.stat().st_mtime < (NODE / "package-lock.json").stat().st_mtime:
-        subprocess.run(["npm", "ci", "--silent"], cwd=NODE, check=True, timeout=300)
+    # Test processes run side by side, and only one may install.
+    with (Path(tempfile.gettempdir()) / f"proffer-npm-{os.getuid()}.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.stat().st_mtime < (NODE / "package-lock.json").stat().st_mtime:
+            subprocess.run(["npm", "ci", "--silent"], cwd=NODE, check=True, timeout=300)
     return found
 
 
