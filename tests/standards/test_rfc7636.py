@@ -23,7 +23,7 @@ def test_the_example_of_the_standard(alice: Browser, bookshop: Shop) -> None:
 
 @pytest.mark.parametrize("verifier", [None, CHALLENGE, "a" * 43, VERIFIER[:-1], f"{VERIFIER}\n", f" {VERIFIER}", VERIFIER.lower()])
 def test_another_verifier_is_refused(alice: Browser, bookshop: Shop, verifier: str | None) -> None:
-    """Rows 57 and 111, section 4.6: the challenge itself among them; a line break is refused before anything is used up."""
+    """Rows 57, 111 and 112, section 4.6: the challenge itself among them; a line break is refused before anything is used up."""
     code = alice.give(bookshop.ask(code_challenge=CHALLENGE))["code"]
     wrong = bookshop.redeem(code, code_verifier=verifier)
     assert wrong.status_code == 400
@@ -57,7 +57,7 @@ def test_a_code_without_a_challenge_opens_nothing(alice: Browser, bookshop: Shop
 
 
 def test_the_extension_too(alice: Browser, clock: Clock) -> None:
-    """Section 1: public clients are whom it was made for."""
+    """Rows 8, 9 and 10, section 1: public clients are whom it was made for."""
     assert Extension.connect(alice).upload(page_visit(clock())).status_code == 200
     for wrong in ({"code_challenge": None}, {"code_challenge_method": None}, {"code_challenge_method": "plain"}, {"code_challenge": "c" * 42}):
         data = {"client_id": "extension", "response_type": "code", "scope": "events:write", "dpop_jkt": "k" * 43, "code_challenge": CHALLENGE, "code_challenge_method": "S256"}

@@ -12,6 +12,7 @@ KNOWN = ("http://127.0.0.1:8450/callback", "http://[::1]/callback")
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:8450/callback", "http://127.0.0.1:1/callback", "http://127.0.0.1/callback", "http://[::1]:9999/callback"])
 def test_any_port_works(uri: str) -> None:
+    """Row 14, section 7.3."""
     assert same_redirect(KNOWN, uri)
 
 
@@ -24,6 +25,7 @@ def test_any_port_works(uri: str) -> None:
     ],
 )  # fmt: skip
 def test_nothing_else_does(uri: str) -> None:
+    """Row 14: the path is exact, `localhost` is another host."""
     assert not same_redirect(KNOWN, uri)
 
 
