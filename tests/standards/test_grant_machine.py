@@ -215,16 +215,20 @@ class Machine(RuleBasedStateMachine):
             given.state = {"pause": PAUSED, "resume": LIVE, "revoke": OVER}[act]
 
     @precondition(lambda self: any(each.tokens for each in self.all))
-    @rule(number=st.integers(0, 4), what=st.sampled_from(("part", "price")))
+    @rule(number=st.integers(0, 4), what=st.sampled_from(("part", "price", "until")))
     def narrow(self, number: int, what: str) -> None:
         given = self.one(number)
         grant = self.id_of(given)
         text = self.alice.get(f"/grants/{grant}/narrow").text
         version = text.partition('name="version" value="')[2].partition('"')[0]
-        form = {"without": "c1"} if what == "part" else {"c1.field.price": "hidden"}
+        last = (self.clock() + dt.timedelta(days=1)).date()
+        form = {"part": {"without": "c1"}, "price": {"c1.field.price": "hidden"}, "until": {"until": last.isoformat()}}[what]
         if self.alice.post(f"/grants/{grant}/narrow", {"version": version, **form}, page="/requests").status_code == 303:
             if what == "part":
                 del given.clauses["c1"]
+            elif what == "until":
+                for clause in given.clauses.values():
+                    clause.until = min(clause.until, dt.datetime.combine(last, dt.time(23, 59, 59), dt.UTC))
             else:
                 given.clauses["c1"].fields.discard("price")
 

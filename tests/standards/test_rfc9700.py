@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 from flask import Flask
+from listening import ISSUED, PLANTED, listening
 from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase, settings_in
 from proffer_vendor import Ask, Connection, MemoryStore, SigningKey, Vendor
 from servers import Server, running
@@ -27,7 +28,6 @@ from broker.people import actions as people
 from broker.vault import credentials
 
 FORM = re.compile(r"pfr_([a-z]{2})_([A-Za-z0-9_-]{64})([0-9a-f]{8})")
-ISSUED = re.compile(r"pfr_[a-z]{2}_[A-Za-z0-9_-]{20,}")
 
 
 def issued(person: Browser, shop: Shop) -> dict[str, str]:
@@ -154,6 +154,22 @@ def test_a_stolen_database_in_another_broker(alice: Browser, bookshop: Shop, clo
     # With the key file, which never lies in the data directory, it is the same broker.
     whole = create_app(mine, clock)
     close_app(whole)
+
+
+def test_the_listener_hears(alice: Browser) -> None:
+    """Row 107 for the whole suite, with `--listen`: what it would fail by, in a message, an argument or a traceback."""
+    text = people.make_link(alice.app.extensions["broker"]).text
+    log = logging.getLogger(PLANTED)
+    with listening() as listener:
+        log.debug("made %s", text[:20])
+        assert listener.leaks == []
+        log.debug("made %s", {"link": text})
+        try:
+            int(text)
+        except ValueError:
+            log.exception("no")
+    assert len(listener.leaks) >= 2
+    assert {name for name, _ in listener.leaks} == {PLANTED}
 
 
 @pytest.fixture
