@@ -110,7 +110,7 @@ HELD: dict[int, list[str]] = {
     99: [f"{API}::test_a_token_that_ran_out", f"{API}::test_a_token_of_another_broker", f"{API}::test_a_clause_that_is_missing", f"{READ}::test_tokens"],
     100: [f"{API}::test_nothing_of_one_vendor_means_anything_to_another", f"{READ}::test_a_foreign_or_old_cursor"],
     107: [f"{BEST}::test_the_listener_hears", f"{BEST}::test_a_whole_connection_in_this_process_logs_no_secret", f"{BEST}::test_a_real_server_at_debug_logs_no_secret"],
-    108: [f"{FUZZ}::test_whatever_is_sent_to_oauth", f"{FUZZ}::test_whatever_is_sent_anywhere"],
+    108: [f"{FUZZ}::test_whatever_is_sent_to_oauth", f"{FUZZ}::test_whatever_is_sent_anywhere", "standards/test_rfc9457.py::test_what_was_not_foreseen_tells_nothing"],
     109: [f"{DPOP}::test_what_asks_for_a_nonce_uses_nothing_up"],
     110: [f"{CLIENT}::test_it_refuses", f"{CLIENT}::test_duplicate_and_strange_claims"],
     111: [f"{TOKEN}::test_a_verifier_with_a_newline_is_refused", f"{PKCE}::test_another_verifier_is_refused"],
