@@ -16,6 +16,7 @@ from broker.people import actions as people
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from listening import PLANTED, listening
 from makers import Browser, Clock, Shop, settings_in
 
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, database=None)
@@ -25,6 +26,9 @@ PASSWORD = "correct horse battery staple"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--deep", action="store_true", help="The nightly counts: 50,000 examples a property, 1,000 kills.")
+
+
+    parser.addoption("--listen", action="store_true", help="Every test at DEBUG; one in whose logs an issued credential stands fails (attack row 107).")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,6 +44,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def deep(request: pytest.FixtureRequest) -> bool:
     """Whether the nightly counts are wanted."""
     return bool(request.config.getoption("--deep"))
+
+
+@pytest.fixture(autouse=True)
+def heard_no_secret(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With --listen, no issued credential stands in any log of this process."""
+    if not request.config.getoption("--listen"):
+        yield
+        return
+    with listening() as listener:
+        yield
+    assert [leak for leak in listener.leaks if leak[0] != PLANTED] == []
 
 
 @pytest.fixture(scope="session")

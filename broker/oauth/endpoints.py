@@ -66,8 +66,7 @@ def parameters_of(form: Mapping[str, str], client: Client) -> dict[str, Any]:
     if not gate.same_redirect(client.redirect_uris, redirect_uri):
         raise gate.invalid_request("This redirect_uri is not registered for the client.")
     challenge = gate.challenge(form)
-    if form.get("resource", _resource()) != _resource():
-        raise Refused("invalid_target", "The one resource is the issuer followed by /v1.")
+    gate.check_resource(form, current.broker().settings.origin)
     if len(form.get("state", "")) > LONGEST_STATE:
         raise gate.invalid_request("state is longer than 1024 characters.")
     common = {"redirect_uri": redirect_uri, "code_challenge": challenge, "state": form.get("state"), "prompt": form.get("prompt")}
@@ -99,10 +98,6 @@ def _asked(form: Mapping[str, str], client: Client) -> dict[str, Any] | None:
     if "authorization_details" not in form:
         raise schemas.refused()
     return schemas.asked(form["authorization_details"], client.vendor_id, client.domain)
-
-
-def _resource() -> str:
-    return f"{current.broker().settings.origin}/v1"
 
 
 @oauth.route("/oauth/token", methods=ANY_METHOD)

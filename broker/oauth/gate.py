@@ -95,6 +95,12 @@ def challenge(form: Mapping[str, str]) -> str:
     return text
 
 
+def check_resource(form: Mapping[str, str], origin: str) -> None:
+    """Tokens are for the one resource there is, `<issuer>/v1`; another is `invalid_target` (RFC 8707 section 2)."""
+    if form.get("resource", f"{origin}/v1") != f"{origin}/v1":
+        raise Refused("invalid_target", "The one resource is the issuer followed by /v1.")
+
+
 def is_verifier(text: str) -> bool:
     """Whether `text` has the form of a code_verifier (RFC 7636 section 4.1)."""
     return _VERIFIER.fullmatch(text) is not None

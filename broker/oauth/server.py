@@ -35,6 +35,7 @@ class CodeGrant(AuthorizationCodeGrant):
         form, caller = request.form, self.caller
         if not form.get("code"):
             raise gate.invalid_request("Send code.")
+        gate.check_resource(form, current.broker().settings.origin)
         return 200, answer(actions.redeem(current.broker(), caller, form, schemas.limits)), []
 
 
@@ -51,6 +52,7 @@ class RefreshGrant(RefreshTokenGrant):
         form, caller = request.form, self.caller
         if not form.get("refresh_token"):
             raise gate.invalid_request("Send refresh_token.")
+        gate.check_resource(form, current.broker().settings.origin)
         try:
             return 200, answer(actions.refresh(current.broker(), caller, form, schemas.limits)), []
         except actions.OtherKey as other:

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from makers import Browser, Clock, Shop, purchases
+from makers import ORIGIN, Browser, Clock, Shop, purchases
 
 from broker.grants import actions as grants
 from broker.grants import queries
@@ -100,6 +100,24 @@ def test_twenty_parallel_redemptions_have_one_winner(alice: Browser, bookshop: S
     for thread in threads:
         thread.join()
     assert sorted(statuses) == [200, *[400] * 19]
+
+
+@pytest.mark.parametrize("method", ["get", "put", "delete", "patch", "head"])
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke"])
+def test_it_takes_only_post(bookshop: Shop, path: str, method: str) -> None:
+    """Row 60, section 3.2; a body of 1 MB is not read."""
+    answer = getattr(bookshop.client, method)(path, base_url=ORIGIN)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert bookshop.client.post(path, data={"a": "x" * 1_000_000}, base_url=ORIGIN).status_code == 413
+    assert bookshop.form(path, {}).status_code == 400
+
+
+def test_no_answer_is_kept(alice: Browser, bookshop: Shop) -> None:
+    """Row 63, section 5.1: `no-store` on what was given and on what was refused, at PAR, token and revocation."""
+    answers = [bookshop.push(), bookshop.push(response_type="token"), bookshop.redeem("x"), bookshop.redeem(code_for(alice, bookshop)), bookshop.refresh()]
+    answers += [bookshop.form("/oauth/revoke", {"token": "x"}), bookshop.client.get("/oauth/token", base_url=ORIGIN), bookshop.push(client_assertion="x")]
+    assert [answer.status_code for answer in answers] == [201, 400, 400, 200, 200, 200, 405, 401]
+    assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
 
 
 @pytest.mark.parametrize("grant_type", ["password", "implicit", "client_credentials", "unknown", "ünïcode", '"quoted"', None])

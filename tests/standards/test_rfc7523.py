@@ -134,3 +134,31 @@ def test_a_removed_client_is_refused_at_once(bookshop: Shop) -> None:
     assert post(bookshop) == (400, "invalid_grant")
     disable_client(bookshop.app.extensions["broker"], bookshop.client_id)
     assert post(bookshop) == (401, "invalid_client")
+
+
+def test_every_refusal_costs_one_verification(bookshop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 49, rule A7: the same class of time for an unknown client, a disabled one, an unknown key and a bad signature."""
+    from broker.oauth import assertion
+    from broker.vendors.actions import disable_client
+
+    verify, verified = jws.deserialize_compact, []
+
+    def counted(*given: object, **more: object) -> object:
+        verified.append(1)
+        return verify(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(assertion.jws, "deserialize_compact", counted)
+
+    def cost(text: str) -> tuple[tuple[int, str], int]:
+        verified.clear()
+        return post(bookshop, client_assertion=text), len(verified)
+
+    assert cost(bookshop.assertion()) == ((400, "invalid_grant"), 1)
+    stranger = ECKey.generate_key("P-256", private=True)
+    payload = base64.urlsafe_b64decode(bookshop.assertion().split(".")[1] + "==")
+    refused = ((401, "invalid_client"), 1)
+    assert cost(jws.serialize_compact({"alg": "ES256", "kid": "k1"}, payload, stranger)) == refused
+    assert cost(jws.serialize_compact({"alg": "ES256", "kid": "k9"}, payload, stranger)) == refused
+    assert cost(bookshop.assertion(iss="nobody", sub="nobody")) == refused
+    disable_client(bookshop.app.extensions["broker"], bookshop.client_id)
+    assert cost(bookshop.assertion()) == refused

@@ -1,10 +1,18 @@
 """Pushed authorization requests (RFC 9126) and the page that opens them (attack rows 1-35 of the authorization design)."""
 
 import json
+import re
+import threading
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from makers import ORIGIN, Browser, Clock, Shop, purchases
+from makers import ORIGIN, Browser, Clock, Extension, Shop, purchases
+from sqlalchemy import func, select, update
+
+from broker.grants import queries as grants
+from broker.oauth.models import codes
+from broker.vendors.actions import EXTENSION_REDIRECTS
+from broker.vendors.models import clients
 
 
 def test_it_works(bookshop: Shop) -> None:
@@ -26,6 +34,7 @@ REFUSED = {
     "no redirect_uri (11)": ({"redirect_uri": None}, "invalid_request"),
     "token (15)": ({"response_type": "token"}, "unsupported_response_type"),
     "hybrid (15)": ({"response_type": "code id_token"}, "unsupported_response_type"),
+    "none (15)": ({"response_type": "none"}, "unsupported_response_type"),
     "quoted (15)": ({"response_type": '"code"'}, "unsupported_response_type"),
     "unknown scope (16)": ({"scope": "everything"}, "invalid_scope"),
     "write scope (119)": ({"scope": "events:write"}, "invalid_scope"),
@@ -97,12 +106,22 @@ def test_parameters_come_once_and_in_the_body(bookshop: Shop) -> None:
 
 def test_unknown_parameters_are_ignored(bookshop: Shop) -> None:
     """Rows 20 and 22."""
-    assert bookshop.push(colour="blue", nonce="n" * 384).status_code == 201
+    for length in (64, 384):
+        assert bookshop.push(colour="blue", nonce="n" * length).status_code == 201
+
+
+def test_the_order_of_scopes_means_nothing(bookshop: Shop) -> None:
+    """Row 23, RFC 6749 section 3.3: a list without order; a client of ours can ask for one scope, so what can be turned round is refused either way."""
+    assert bookshop.push(scope="events:read events:read").status_code == 201
+    for scope in ("events:read events:write", "events:write events:read"):
+        assert bookshop.push(scope=scope).json["error"] == "invalid_scope"
 
 
 def test_state_comes_back_exactly(alice: Browser, bookshop: Shop) -> None:
     """Rows 21, 30 and 32: the state as sent, `iss` always, 303."""
-    state = "a b+c&d=é\u2028" + "x" * 900
+    state = "a b+c&d=é\u2028" + "x" * (1024 - 10)
+    assert len(state) == 1024
+    assert bookshop.push(state=state + "x").json["error"] == "invalid_request"
     assert alice.give(bookshop.ask(state=state)) | {"code": "", "iss": ""} == {"code": "", "state": state, "iss": ""}
     without = alice.give(bookshop.ask(state=None))
     assert "state" not in without
@@ -139,8 +158,33 @@ def test_it_can_be_reloaded_until_it_is_decided(alice: Browser, bookshop: Shop) 
     second = alice.client.post("/oauth/authorize/decision", data=decision, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"})
     assert first.status_code == 303
     assert second.status_code == 409
+    assert "Location" not in second.headers
     assert alice.get(url).status_code == 400
     assert alice.get(path).status_code == 400
+
+
+def test_of_parallel_decisions_one_gives(alice: Browser, bookshop: Shop) -> None:
+    """Row 29: one grant, one code, however often the button was pressed."""
+    form = alice.form(alice.open(bookshop.ask()))
+    decision = {**form, "give": form.pop("offered"), "answer": "give"}
+    cookies = {cookie.key: cookie.value for cookie in alice.client._cookies.values()}  # type: ignore[union-attr]
+    barrier, found = threading.Barrier(8), []
+
+    def one() -> None:
+        client = alice.app.test_client()
+        for name, value in cookies.items():
+            client.set_cookie(name, value, domain="localhost")
+        barrier.wait()
+        found.append(client.post("/oauth/authorize/decision", data=decision, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}).status_code)
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [303, *[409] * 7]
+    with alice.app.extensions["broker"].reading() as tx:
+        assert len(grants.every(tx, alice.ring)) == tx.execute(select(func.count()).select_from(codes)).scalar() == 1
 
 
 def test_another_browser_or_person_cannot_open_it(alice: Browser, bob: Browser, bookshop: Shop) -> None:
@@ -202,6 +246,8 @@ def test_a_decision_needs_its_token_and_origin(alice: Browser, bob: Browser, boo
     assert send("/oauth/authorize/decision", data={**data, "csrf_token": ""}, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 403
     other = {**data, "csrf_token": bob.csrf("/requests")}
     assert send("/oauth/authorize/decision", data=other, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 403
+    other = {**data, "csrf_token": Browser.of(alice.app, "alice").csrf("/requests")}
+    assert send("/oauth/authorize/decision", data=other, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 403
     assert send("/oauth/authorize/decision", data=data, base_url=ORIGIN, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
     assert send("/oauth/authorize/decision", data=data, base_url=ORIGIN, headers={"Origin": "https://evil.example"}).status_code == 403
     assert send("/oauth/authorize/decision", data=data, base_url=ORIGIN, headers={"Origin": ORIGIN}).status_code == 303
@@ -209,11 +255,16 @@ def test_a_decision_needs_its_token_and_origin(alice: Browser, bob: Browser, boo
 
 def test_headers_of_the_consent_page(alice: Browser, bookshop: Shop) -> None:
     """Rows 31 and 33: no framing, forms only to us and to this redirect, no CORS."""
-    answer = alice.get(alice.open(bookshop.ask()))
+    url = bookshop.ask()
+    answer = alice.get(alice.open(url))
     policy = answer.headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in policy
     assert "form-action 'self' https://books.example;" in policy
-    assert "Access-Control-Allow-Origin" not in answer.headers
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert answer.headers["Cache-Control"] == "no-store"
+    for path in (url, urlsplit(url).path):
+        answered = alice.client.get(path, base_url=ORIGIN, headers={"Origin": "https://books.example"})
+        assert "Access-Control-Allow-Origin" not in answered.headers, path
 
 
 def test_prompt_none(alice: Browser, bookshop: Shop) -> None:
@@ -223,6 +274,23 @@ def test_prompt_none(alice: Browser, bookshop: Shop) -> None:
     assert parse_qs(urlsplit(answer.location).query)["error"] == ["consent_required"]
 
 
+def test_nothing_is_given_silently(alice: Browser, bookshop: Shop) -> None:
+    """Row 34: also not the second time, and never to a public client, which anybody can pretend to be."""
+    bookshop.connect(alice)
+    assert alice.open(bookshop.ask()).startswith("/requests/")
+    extension = Extension.connect(alice)
+    pushed = {
+        "client_id": "extension", "response_type": "code", "redirect_uri": EXTENSION_REDIRECTS[0], "scope": "events:write", "code_challenge": "c" * 43,
+        "code_challenge_method": "S256", "dpop_jkt": extension.prover.jkt,
+    }  # fmt: skip
+    for prompt, leads in (("", "/requests/"), ("none", f"{EXTENSION_REDIRECTS[0]}?error=consent_required")):
+        answer = extension.client.post("/oauth/par", data={**pushed, "prompt": prompt}, base_url=ORIGIN)
+        opened = alice.get(f"/oauth/authorize?client_id=extension&request_uri={answer.json['request_uri']}")
+        assert opened.location.startswith(leads)
+    with alice.app.extensions["broker"].reading() as tx:
+        assert len(grants.every(tx, alice.ring)) == 2
+
+
 def test_a_hostile_vendor_is_escaped(alice: Browser, bookshop: Shop) -> None:
     """Row 35: markup and direction marks of the vendor's words never act."""
     hostile = {**purchases(), "why": '<script>alert(1)</script>\u202e"&'}
@@ -230,6 +298,21 @@ def test_a_hostile_vendor_is_escaped(alice: Browser, bookshop: Shop) -> None:
     assert "<script>alert" not in text
     assert "\u202e" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_a_hostile_name_is_escaped_and_nothing_is_fetched(alice: Browser, bookshop: Shop) -> None:
+    """Row 35: even a name that no registration would take; the page asks the vendor for no picture and no script."""
+    name = '"><img src="https://books.example/logo.png" onerror=alert(1)><link rel=x>'
+    broker = alice.app.extensions["broker"]
+    broker.write(lambda tx: tx.execute(update(clients).where(clients.c.client_id == bookshop.client_id).values(name=name)))
+    answer = alice.get(alice.open(bookshop.ask()))
+    assert "&lt;img src=" in answer.text
+    assert "<img src=" not in answer.text
+    fetched = re.findall(r'<(?!a\b|form\b)[a-z]+\b[^>]*\s(?:src|href|action|data)="([^"]*)"', answer.text)
+    assert fetched
+    assert [address for address in fetched if not address.startswith("/static/")] == []
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "img-src 'self'" in answer.headers["Content-Security-Policy"]
 
 
 def test_terms_changed_while_the_page_was_open(alice: Browser, bookshop: Shop) -> None:

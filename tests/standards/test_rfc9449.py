@@ -227,7 +227,7 @@ def test_a_nonce_of_one_process_works_on_another(connected: Shop, settings: Sett
 
 
 def test_the_code_is_bound_when_it_is_asked_for(alice: Browser, bookshop: Shop) -> None:
-    """Row 75 and rule T13: by proof, by `dpop_jkt`, by both if they agree; by neither it is not asked at all."""
+    """Rows 66 and 75, rule T13: by proof, by `dpop_jkt`, by both if they agree; by neither it is not asked at all."""
     stranger = of_broker(bookshop.app.extensions["broker"])
     for named, shown, error in (
         (bookshop.prover.jkt, True, ""), (bookshop.prover.jkt, False, ""), (None, True, ""), (None, False, "invalid_request"),
@@ -258,7 +258,7 @@ def test_as_a_bearer_token_it_is_refused(connected: Shop) -> None:
 
 
 def test_a_proof_is_for_one_token(connected: Shop) -> None:
-    """Row 78: `ath` of another token, absent, or of another form."""
+    """Rows 68 and 78: `ath` of another token, absent, or of another form."""
     other = connected.tokens["access_token"]
     connected.refresh()
     shown = connected.prover.proof("GET", "/v1/events", other)
