@@ -26,6 +26,7 @@ from visitors import PASSWORD, give, signed_up
 from broker import close_app, create_app
 from broker.people import actions as people
 from broker.vault import credentials
+from broker.vendors import actions as vendors
 
 FORM = re.compile(r"pfr_([a-z]{2})_([A-Za-z0-9_-]{64})([0-9a-f]{8})")
 
@@ -41,7 +42,7 @@ def issued(person: Browser, shop: Shop) -> dict[str, str]:
     assert session
     return {
         "at": tokens["access_token"], "rt": tokens["refresh_token"], "ac": code, "ru": uri.rpartition(":")[2], "ss": session.value,
-        "su": people.make_link(broker).text,
+        "su": people.make_link(broker).text, "it": vendors.invite(broker, "books.example").text,
     }  # fmt: skip
 
 
@@ -110,6 +111,9 @@ def opens(app: Flask, shop: Shop, credential: str) -> bool:
         return client.get(f"/oauth/authorize?client_id={shop.client_id}&request_uri={uri}", base_url=ORIGIN).status_code == 303
     if kind == "su":
         return client.get(f"/sign-up/{credential}", base_url=ORIGIN).status_code == 200
+    if kind == "it":
+        # An invite that is good is asked for what it needs; another is not.
+        return client.post("/oauth/register", json={}, base_url=ORIGIN, headers={"Authorization": f"Bearer {credential}"}).status_code == 400
     client.set_cookie("session-8440", credential, domain="localhost")
     return client.get("/grants", base_url=ORIGIN).status_code == 200
 
