@@ -131,9 +131,12 @@ class Machine(RuleBasedStateMachine):
         shop = self.again(self.vendor)
         shop.tokens = {}
         last = (self.clock() + dt.timedelta(days=days)).date()
-        code = self.alice.give(shop.ask(ASKED if both else ASKED[:1]), until=last.isoformat())["code"]
         until = dt.datetime.combine(last, dt.time(23, 59, 59), dt.UTC)
-        clauses = {"c1": Clause(RECOMMEND, "purchase", {"category", "price"}, until), "c2": Clause(CARE, "page_visit", {"site"}, until)}
+        # The second clause ends before the grant does.
+        sooner = min(until, (self.clock() + dt.timedelta(hours=5)).replace(microsecond=0))
+        asked = [ASKED[0], {**ASKED[1], "want": {**ASKED[1]["want"], "validity": {"until": f"{sooner:%Y-%m-%dT%H:%M:%SZ}"}}}]
+        code = self.alice.give(shop.ask(asked if both else asked[:1]), until=last.isoformat())["code"]
+        clauses = {"c1": Clause(RECOMMEND, "purchase", {"category", "price"}, until), "c2": Clause(CARE, "page_visit", {"site"}, sooner)}
         given = Given(shop, code, self.clock() + oauth.CODE_LIVES, clauses if both else {"c1": clauses["c1"]})
         self.all.append(given)
 
