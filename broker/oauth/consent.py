@@ -71,6 +71,16 @@ class Consent:
         """What standing denies cut of all that is ticked, each said once."""
         return list(dict.fromkeys(line for choice in self.given for line in choice.cuts))
 
+    def standing(self, now: dt.datetime) -> list[tuple[str, list[grant_queries.Grant]]]:
+        """The earlier grants that still run, by what its vendor can do by them now, each group with its sentence's beginning."""
+        live = [grant for grant in self.earlier if grant.state(now) in grant_queries.LIVE]
+        groups = [
+            ("it can still read by", [grant for grant in live if grant.state(now) == "active" and grant.countersigned_at]),
+            ("it can read nothing yet, until it signs, by", [grant for grant in live if not grant.countersigned_at]),
+            ("it can read nothing, until you resume it, by", [grant for grant in live if grant.state(now) == "paused" and grant.countersigned_at]),
+        ]
+        return [(sentence, grants) for sentence, grants in groups if grants]
+
     @property
     def own(self) -> bool:
         """Whether the person's own extension asks, to which nothing leaves."""

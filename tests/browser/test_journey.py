@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from browsing import PASSWORD, Looked, press, until
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from servers import Server
 
 
@@ -75,6 +75,8 @@ def consent_to(tab: Looked, shop: str) -> None:
     if tab.scripts:
         expect(page.locator("#summary")).to_contain_text("month", timeout=10_000)
         expect(page.locator("#says-1")).to_contain_text("the month", timeout=10_000)
+        mistake_and_mend(page, "1.sites", "banana split", "is no site")
+        mistake_and_mend(page, "until", "2020-01-01", "This day is over")
     else:
         page.locator("input[name=give]").first.check()
         page.get_by_role("button", name="Update preview").last.click()
@@ -83,6 +85,17 @@ def consent_to(tab: Looked, shop: str) -> None:
     press(page, "Give what I ticked")
     expect(page).to_have_url(re.compile(re.escape(shop)))
     tab.look("shop-connected")
+
+
+def mistake_and_mend(page: Page, name: str, wrong: str, said: str) -> None:
+    """What is wrong is said at its field as one goes on, and no longer once it is mended."""
+    place = page.locator(f"[id='f-{name}-error']")
+    page.fill(f"[name='{name}']", wrong)
+    page.locator(f"[name='{name}']").blur()
+    expect(place).to_contain_text(said, timeout=10_000)
+    page.fill(f"[name='{name}']", "")
+    page.locator(f"[name='{name}']").blur()
+    expect(place).to_be_empty(timeout=10_000)
 
 
 def revoke_and_leave(tab: Looked, server: Server, shop: str) -> None:

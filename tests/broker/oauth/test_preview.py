@@ -125,6 +125,41 @@ def test_what_is_cut_follows_the_choices(life: Browser, bookshop: Shop) -> None:
         assert "<html" not in answer
 
 
+def swapped(answer: str, id_: str) -> str:
+    """What a preview puts into the element of that id."""
+    found = re.search(rf'<(\w+)[^>]* id="{re.escape(id_)}"[^>]* hx-swap-oob="innerHTML"[^>]*>(.*?)</\1>', answer, re.DOTALL)
+    assert found, id_
+    return words(found[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "part_", "wrong", "right", "said"),
+    [
+        ("1.sites", "1", "banana split", "shop.example", "“banana” is no site."),
+        ("until", "summary", "2020-01-01", "", "This day is over or too near."),
+        ("until", "summary", "soon", "", "Write the end as a day"),
+        ("1.without", "1", ["purchase", "page_visit"], ["page_visit"], "You left out every kind of event."),
+    ],
+)
+def test_a_mistake_shows_at_its_field_and_goes_when_it_is_mended(
+    life: Browser, bookshop: Shop, name: str, part_: str, wrong: Any, right: Any, said: str
+) -> None:
+    """htmx swaps answers of 422 as well: each holds the places of the mistakes it knows of, filled or emptied."""
+    terms(life)
+    form = life.form(life.open(bookshop.ask([asking("purchase", "page_visit")])))
+    headers = {"Sec-Fetch-Site": "same-origin", "HX-Request": "true"}
+    for value, status in ((wrong, 422), (right, 200)):
+        data = {**form, "give": form["offered"], "part": part_, name: value}
+        answer = life.client.post("/oauth/authorize/preview", data=data, base_url=ORIGIN, headers=headers)
+        assert answer.status_code == status
+        assert swapped(answer.text, f"f-{name}-error").startswith(said if status == 422 else "")
+        assert bool(swapped(answer.text, f"f-{name}-error")) == (status == 422)
+        # The list on top of a page that was sent whole goes with the last mistake, and no sooner.
+        assert ('<div id="mistakes" hx-swap-oob="innerHTML"' in answer.text) == (status == 200 and part_ == "summary")
+    page = life.client.post("/oauth/authorize/preview", data={**form, "give": form["offered"], name: wrong}, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}).text
+    assert part(page, f"f-{name}-error").startswith(said)
+
+
 def test_a_clause_that_is_cut_whole_promises_nothing(life: Browser, bookshop: Shop) -> None:
     for deny in ({"classes": ["other"], "kinds": ["purchase"]}, {"sites": ["toys.example"]}):
         terms(life, {"id": "d", **deny})
