@@ -198,7 +198,8 @@ def add_previews(broker: Broker, ring: Keyring, consent: Consent) -> None:
 
 def _seen(tx: Connection, ring: Keyring, choice: Choice, why: str, part: Slice | None, now: dt.datetime) -> Seen:
     found = event_queries.preview(tx, ring, within=part) if part else event_queries.Preview([], 0, at_least=False)
-    return Seen(why, found, standing.outlook(choice.chosen.starting(now), part, now, cut=bool(choice.cuts)))
+    period = part.period() if part and (part.period() == "month" or part.fields.get("time") == "day") else ""
+    return Seen(why, found, standing.outlook(choice.chosen.starting(now), part, now, cut=bool(choice.cuts)), period)
 
 
 def _reads(consent: Consent, clause: Clause, form: str, now: dt.datetime) -> list[tuple[str, Slice | None]]:

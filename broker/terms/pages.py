@@ -61,7 +61,8 @@ def _index(mistakes: Mistakes | None = None) -> Any:
     running = [grant.vendor_id for grant in given if grant.state(broker.now()) in grants.LIVE]
     blocked = [(vendor, vendor.partition("://")[2], running.count(vendor)) for vendor in terms.blocked]
     page = render_template(
-        "terms/index.html", errors=mistakes or {}, failed=bool(mistakes), typed=request.form.get("vendor", ""), terms=terms, number=number, made_at=made_at, last=last, undoes=undoes, words=explain_terms, now=broker.now(), blocked=blocked,
+        "terms/index.html", errors=mistakes or {}, failed=bool(mistakes), typed=request.form.get("vendor", ""),
+        terms=terms, number=number, made_at=made_at, last=last, undoes=undoes, words=explain_terms, now=broker.now(), blocked=blocked,
         met=sorted((domain, vendor) for vendor, domain in met.items() if vendor not in terms.blocked), is_default=changes.is_same(terms, DEFAULT_TERMS),
         denies=[deny for deny in terms.deny if not (deny.is_whole and deny.vendors is not None and deny.vendors <= set(terms.blocked))],
     )  # fmt: skip

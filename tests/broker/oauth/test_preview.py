@@ -144,7 +144,7 @@ def swapped(answer: str, id_: str) -> str:
 def test_a_mistake_shows_at_its_field_and_goes_when_it_is_mended(
     life: Browser, bookshop: Shop, name: str, part_: str, wrong: Any, right: Any, said: str
 ) -> None:
-    """htmx swaps answers of 422 as well: each holds the places of the mistakes it knows of, filled or emptied."""
+    """The browser swaps answers of 422 as well: each holds the places of the mistakes it knows of, filled or emptied."""
     terms(life)
     form = life.form(life.open(bookshop.ask([asking("purchase", "page_visit")])))
     headers = {"Sec-Fetch-Site": "same-origin", "HX-Request": "true"}
@@ -202,11 +202,11 @@ def test_too_many_sorts_of_events_are_not_all_tried(alice: Browser, bookshop: Sh
 @pytest.mark.parametrize(
     ("level", "heading", "said"),
     [
-        ("month", "Month (UTC)", "Of each time they get the month alone, in UTC."),
-        ("day", "Day (UTC)", "Of each time they get the day alone, in UTC."),
+        ("month", "Month (UTC)", "Of each time they get the month alone, in UTC. No row of a month comes before that month is over."),
+        ("day", "Day (UTC)", "Of each time they get the day alone, in UTC. No row of a day comes before that day is over."),
         ("hour", "Hour (UTC)", "Of each time they get the hour alone, in UTC."),
         ("exact", "Time (UTC)", "They get each exact time, in UTC."),
-        ("hidden", None, "They get no times."),
+        ("hidden", None, "They get no times. No row of a month comes before that month is over."),
     ],
 )
 def test_the_preview_names_its_precision(life: Browser, bookshop: Shop, clock: Clock, level: str, heading: str | None, said: str) -> None:
@@ -215,12 +215,18 @@ def test_the_preview_names_its_precision(life: Browser, bookshop: Shop, clock: C
     life.store(purchase(clock() - dt.timedelta(days=45)))
     fields = {name: value for name, value in {**FIELDS, "time": level}.items() if value != "hidden"}
     page = life.get(life.open(bookshop.ask([asking(fields=fields)]))).text
-    assert said in part(page, "precision-1")
+    assert part(page, "precision-1") == said
     assert re.findall(r">([A-Z][a-z]+ \(UTC\))</th>", page) == ([heading] if heading else [])
     if level == "month":
         shown = re.findall(r">(20\d\d-[\d-]+)</td>", page)
         assert shown
         assert {len(each) for each in shown} == {len("2026-11")}
+
+
+def test_a_deny_of_times_makes_rows_wait_for_their_month(life: Browser, bookshop: Shop) -> None:
+    terms(life, {"id": "when", "fields": ["time"], "sites": ["elsewhere.example"]})
+    page = life.get(life.open(bookshop.ask([asking()]))).text
+    assert "No row of a month comes before that month is over." in part(page, "precision-1")
 
 
 def test_purposes_that_show_different_rows_are_shown_apart(life: Browser, bookshop: Shop) -> None:
