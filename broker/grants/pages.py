@@ -166,7 +166,7 @@ def narrow(grant_id: str) -> Any:
     version = request.form.get("version", "")
     is_number = version.isascii() and version.isdecimal() and len(version) < MOST_DIGITS
     try:
-        kept = schemas.left(grant.clauses, request.form)
+        kept = schemas.left(grant.clauses, request.form, current.broker().now().date())
         actions.narrow(current.broker(), person().person_id, raw, kept, version=int(version) if is_number else 0)
     except errors.Unprocessable as refused:
         return _narrow_page(grant, {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors} or {"": refused.detail})
