@@ -256,9 +256,16 @@ def background(consent: Consent, shown: dict[str, Any]) -> agreements.Background
 
 
 def narrowings(consent: Consent, clause: str | None = None) -> list[str]:
-    """What the terms made smaller than it was asked, of one clause or of all, each with its rule as the person calls it."""
-    lines = [line for line in consent.proposal.narrowed if clause is None or line.clause == clause]
+    """What the terms made smaller than it was asked, of one clause or of all, each with its rule as the person calls it; `denied` tells of the rest."""
+    lines = [line for line in consent.proposal.narrowed if "~" in line.clause and (clause is None or line.clause == clause)]
     return [explain.narrowing(line) for line in lines]
+
+
+def denied(consent: Consent) -> list[tuple[str, str, str]]:
+    """Each thing asked of which nothing can be given: what it is in our words, why they ask in theirs, and what stands against it."""
+    lines = [line for line in consent.proposal.narrowed if line.given is None and "~" not in line.clause]
+    items = [consent.proposal.item_of(line.clause) for line in lines]
+    return [(explain.clause_sentences(item.clause, consent.name)[0], item.why, explain.narrowing(line)) for item, line in zip(items, lines, strict=True)]
 
 
 def refused_by_terms(consent: Consent) -> bool:

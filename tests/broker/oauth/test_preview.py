@@ -11,6 +11,7 @@ from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase
 from broker.terms.actions import set_terms
 from policies import explain_terms
 from policies.terms import DEFAULT_TERMS, Deny
+from policies.vocabulary import ANSWERS
 
 FIELDS = {"time": "day", "site": "host", "category": "leaf", "price": "exact", "product": "exact"}
 WIDE: dict[str, Any] = {
@@ -252,3 +253,17 @@ def test_the_extension_is_told_what_your_terms_keep_out(alice: Browser, clock: C
     answer = extension.upload(page_visit(at, url="https://toys.example/", title="A kite"), page_visit(at, title="A book"))
     assert [result["status"] for result in answer.json["results"]] == ["refused", "accepted"]
     assert "A book" in alice.get("/activity").text
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_nothing_can_be_given_of_is_said(life: Browser, bookshop: Shop, beside: bool) -> None:  # noqa: FBT001
+    """Also beside a part that can be given."""
+    terms(life)
+    answers = asking(want={"form": "answers", "answers": ["frequency", "recency"]}, fields={})
+    answers["why"] = "To thank good customers"
+    page = life.get(life.open(bookshop.ask([asking(), answers] if beside else [answers]))).text
+    assert ("What your terms do not let you give" in page) == beside
+    assert ("Your terms give nothing of this" in page) != beside
+    assert words(page).count("Of one thing they asked for (to see events of yours) nothing can be given. Your terms give nothing of it.") == 1
+    learnt = f"{ANSWERS['frequency']} and {ANSWERS['recency']}"
+    assert re.search(rf"They asked that books\.example may learn {re.escape(learnt)}[^.]*\. Their words: To thank good customers", words(page))
