@@ -10,6 +10,15 @@ from browsing import PASSWORD, Looked, press, until
 from playwright.sync_api import Page, expect
 from servers import Server
 
+CUT = """all => all.filter(one => {
+    const wide = one.offsetWidth;
+    one.style.inlineSize = "max-content";
+    const cut = one.offsetWidth > wide;
+    one.style.inlineSize = "";
+    return cut;
+}).length"""
+"""How many menus are narrower than their longest line."""
+
 
 def take_in(tab: Looked, file: Path) -> None:
     page = tab.page
@@ -71,6 +80,9 @@ def consent_to(tab: Looked, shop: str) -> None:
         page.locator("input[name=give]").first.check()
         expect(page.locator("#summary")).to_contain_text("may see", timeout=10_000)
     page.locator("details.narrowing summary").first.click()
+    if tab.scripts:
+        assert page.locator(".levels select").count() > 1
+        assert page.locator(".levels select").evaluate_all(CUT) == 0, "a menu shows only a part of what can be chosen"
     page.locator("select[name='1.field.time']").first.select_option("month")
     if tab.scripts:
         expect(page.locator("#summary")).to_contain_text("month", timeout=10_000)
