@@ -337,7 +337,9 @@ def narrow(broker: Broker, person_id: bytes, grant_id: bytes, clauses: Sequence[
     current = {clause.id: clause for clause in grant.clauses}
     ids = [clause.id for clause in clauses]
     narrower = all(clause.id in current and not clause.is_empty() and clause <= current[clause.id] for clause in clauses)
-    if not clauses or len(set(ids)) != len(ids) or not narrower or tuple(clauses) == grant.clauses:
+    if tuple(clauses) == grant.clauses:
+        raise Unprocessable("Nothing is less than before, so nothing was changed. Take something away, or name an earlier end.")
+    if not clauses or len(set(ids)) != len(ids) or not narrower:
         raise Unprocessable("A grant can only be made smaller, and something of it must be left. To stop it altogether, revoke it.")
     ends = [clause.validity.until for clause in clauses if clause.validity.until is not None]
     key = ring.key_for("grant", f"{now:%Y-%m}")

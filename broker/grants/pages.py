@@ -17,6 +17,7 @@ from broker.grants.files import FILES, Kept
 from broker.grants.queries import Grant, Use
 from broker.ledger import queries as ledger
 from broker.ledger import sentences as said
+from broker.oauth import queries as oauth
 from broker.session import own_path, person, signed_in
 from broker.vault.keys import Keyring
 from broker.words import many
@@ -88,6 +89,7 @@ def show(grant_id: str) -> Any:
         last = ledger.page(tx, who.ring, ledger.Wanted(grant=grant.id, act=act, outcome="permitted"), limit=1).entries
         signed = queries.agreement(tx, who.ring, grant.grant_id)
         changes = queries.changes_of(tx, who.ring, grant.grant_id)
+        collect_by = oauth.collect_by(tx, who.person_id, grant.grant_id)
     names = {grant.client_id: grant.name}
     lines = [(entry, said.moment(entry), said.sentence(entry, names), said.narrowed(entry, names)) for entry in entries.entries]
     return render_template(
@@ -95,7 +97,7 @@ def show(grant_id: str) -> Any:
         last=said.moment(last[0]) if last else None, delete_by=sentences.delete_by(grant, line.use.last), about=_about(grant), words=sentences,
         agreement=signed.content if signed else None, digest=agreements.digest(signed.payload) if signed else "",
         changes=list(sentences.changed(map(statements.content, changes), signed.content["clauses"], grant.name)) if signed else [],
-        files=FILES, sign_by=grant.given_at + actions.SIGN_WITHIN,
+        files=FILES, sign_by=grant.given_at + actions.SIGN_WITHIN, collect_by=collect_by,
     )  # fmt: skip
 
 
@@ -164,7 +166,7 @@ def narrow(grant_id: str) -> Any:
     version = request.form.get("version", "")
     is_number = version.isascii() and version.isdecimal() and len(version) < MOST_DIGITS
     try:
-        kept = schemas.left(grant.clauses, request.form)
+        kept = schemas.left(grant.clauses, request.form, current.broker().now().date())
         actions.narrow(current.broker(), person().person_id, raw, kept, version=int(version) if is_number else 0)
     except errors.Unprocessable as refused:
         return _narrow_page(grant, {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors} or {"": refused.detail})

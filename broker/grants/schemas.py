@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from babel.dates import format_date
 from werkzeug.datastructures import MultiDict
 
 from broker.errors import BadRequest, TooLarge, Unprocessable, UnsupportedMediaType
@@ -34,12 +35,13 @@ def signature(mimetype: str, raw: bytes) -> dict[str, str]:
         raise Unprocessable("This is not a signature; see errors. Nothing was changed.", errors=malformed.errors) from None
 
 
-def left(clauses: Sequence[Clause], form: MultiDict[str, str]) -> list[Clause]:
+def left(clauses: Sequence[Clause], form: MultiDict[str, str], today: dt.date) -> list[Clause]:
     """The clauses that the form of the page Narrow leaves: parts taken away, kinds left out, fields coarser or hidden, an earlier end.
 
     Whether that is narrower indeed, the action checks; `Unprocessable` for what the person mistyped.
     """
-    until = _until(form.get("until", "").strip())
+    last = max((clause.validity.until.date() for clause in clauses if clause.validity.until), default=dt.date.max)
+    until = _until(form.get("until", "").strip(), today, last)
     kept = []
     for clause in clauses:
         if clause.id in form.getlist("without"):
@@ -66,11 +68,20 @@ def _lessen(document: dict[str, Any], clause: Clause, form: MultiDict[str, str])
         document["fields"] = {name: level for name, level in chosen.items() if level != "hidden"}
 
 
-def _until(text: str) -> str | None:
-    """The end of the day that the person typed, as on the consent page: the day they name still counts."""
+def _until(text: str, today: dt.date, last: dt.date) -> str | None:
+    """The end of the day that the person typed, as on the consent page: the day they name still counts. It lies before `last`, the day of the end as it is."""
     if not text:
         return None
     try:
-        return f"{dt.date.fromisoformat(text).isoformat()}T23:59:59Z"
+        day = dt.date.fromisoformat(text)
     except ValueError:
-        raise Unprocessable(errors=[{"pointer": "/until", "detail": "Write the end as a day, such as 2027-03-31."}]) from None
+        raise _wrong_end("Write the end as a day, such as 2027-03-31.") from None
+    if day < today:
+        raise _wrong_end("This day is over. Name a later one, or revoke the grant to end it now.")
+    if day >= last:
+        raise _wrong_end(f"It ends on {format_date(last, 'd MMMM y', locale='en')} as it is. Name an earlier day, or leave this empty.")
+    return f"{day.isoformat()}T23:59:59Z"
+
+
+def _wrong_end(sentence: str) -> Unprocessable:
+    return Unprocessable(errors=[{"pointer": "/until", "detail": sentence}])

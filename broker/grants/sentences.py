@@ -180,12 +180,12 @@ def changed(chain: Iterable[Mapping[str, Any]], agreed: Sequence[Mapping[str, An
 
 
 def lesser(clause: Clause, name: str) -> list[tuple[str, str]]:
-    """The levels a field can be narrowed to, from as it is down to hidden, each with its label."""
+    """The levels a field can be narrowed to, from hidden up to as it is, each with its label: in the order of the consent page."""
     levels, level = FIELDS[name].levels, clause.slice.fields[name]
     if clause.action == "write":
         # What the person's own device adds is kept as it is, or not at all.
-        return [(level, "kept"), (HIDDEN, "not kept")]
-    return [(each, FIELDS[name].label(each) if each != HIDDEN else "not shown") for each in levels[levels.index(level) :: -1]]
+        return [(HIDDEN, "not kept"), (level, "kept")]
+    return [(each, FIELDS[name].label(each) if each != HIDDEN else "not shown") for each in levels[: levels.index(level) + 1]]
 
 
 def kinds(clause: Clause) -> list[tuple[str, str]]:

@@ -174,7 +174,8 @@ def _say(found: "Findings", batch: str, kind: str, *, as_json: bool) -> None:
         return
     days = f" from {found.first} to {found.last}" if found.first else ""
     click.echo(f"The file holds {', '.join(counted(found.found)) or 'nothing that can be kept'}{days}.")
-    click.echo(f"{'Added' if batch else 'New'}: {many(found.added, 'event')}. Here already: {found.known:,}. Forgotten before, left away: {found.forgotten:,}.")
+    forgotten = f" You forgot {many(found.forgotten, 'event')} of it before; they stay away." if found.forgotten else ""
+    click.echo(f"{'Added' if batch else 'New'}: {many(found.added, 'event')}. Here already: {found.known:,}.{forgotten}")
     for title, counts in (("Left out", found.skipped), ("Good to know", found.noted)):
         for reason, number in counts.items():
             click.echo(f"{title}: {number:,} times: {reason}")

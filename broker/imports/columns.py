@@ -100,9 +100,9 @@ def _mistakes(given: Mapping[str, str], header: Sequence[str]) -> Iterator[tuple
         yield "shop", "Write the shop's address, such as www.shop.example."
     yield from _wrong_columns(given, header)
     if bool(given["unit_price"]) == bool(given["line_total"]):
-        yield "unit_price", "Choose one column with money: the price per piece or the total of the line."
+        yield from ((each, "Choose one column with money: the price per piece or the total of the line.") for each in ("unit_price", "line_total"))
     if bool(given["currency"]) == bool(given["currency_column"]):
-        yield "currency", "Give one of the two: a currency for the whole file, or the column that names it."
+        yield from ((each, "Give one of the two: a currency for the whole file, or the column that names it.") for each in ("currency", "currency_column"))
     elif given["currency"] and given["currency"].upper() not in shape.EXPONENTS:
         yield "currency", "Write the currency as three letters, such as EUR."
     if given["category"] and given["category"].partition("/")[0] not in shape.TOPS:

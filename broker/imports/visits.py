@@ -100,7 +100,7 @@ class Visits:
         last = self._searched.get(known)
         self._searched = {words: at for words, at in self._searched.items() if abs(visit.at - at) <= SAME_SEARCH} | {known: visit.at}
         if last is not None and visit.at - last <= SAME_SEARCH:
-            self._report.noted["same search again within a minute"] += 1
+            self._report.noted["same search again within a minute: kept as a page visit, not as another search"] += 1
             return None
         return {"engine": engine, "query": query}
 

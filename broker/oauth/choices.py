@@ -32,11 +32,15 @@ WITHOUT: Final = ("without", "without_class", "without_answer")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one read would show now: to what purpose ("" where all purposes show the same), the rows, and what is said where there are none."""
+    """What one read would show now: to what purpose ("" where all purposes show the same), the rows, and what is said where there are none.
+
+    `period` is what has to be over before a row of it comes (F3): "month", "day", or "" for no such wait.
+    """
 
     why: str
     preview: Preview
     outlook: Outlook
+    period: str
 
 
 @dataclass(slots=True)

@@ -71,6 +71,16 @@ class Consent:
         """What standing denies cut of all that is ticked, each said once."""
         return list(dict.fromkeys(line for choice in self.given for line in choice.cuts))
 
+    def standing(self, now: dt.datetime) -> list[tuple[str, list[grant_queries.Grant]]]:
+        """The earlier grants that still run, by what its vendor can do by them now, each group with its sentence's beginning."""
+        live = [grant for grant in self.earlier if grant.state(now) in grant_queries.LIVE]
+        groups = [
+            ("it can still read by", [grant for grant in live if grant.state(now) == "active" and grant.countersigned_at]),
+            ("it can read nothing yet, until it signs, by", [grant for grant in live if not grant.countersigned_at]),
+            ("it can read nothing, until you resume it, by", [grant for grant in live if grant.state(now) == "paused" and grant.countersigned_at]),
+        ]
+        return [(sentence, grants) for sentence, grants in groups if grants]
+
     @property
     def own(self) -> bool:
         """Whether the person's own extension asks, to which nothing leaves."""
@@ -188,7 +198,8 @@ def add_previews(broker: Broker, ring: Keyring, consent: Consent) -> None:
 
 def _seen(tx: Connection, ring: Keyring, choice: Choice, why: str, part: Slice | None, now: dt.datetime) -> Seen:
     found = event_queries.preview(tx, ring, within=part) if part else event_queries.Preview([], 0, at_least=False)
-    return Seen(why, found, standing.outlook(choice.chosen.starting(now), part, now, cut=bool(choice.cuts)))
+    period = part.period() if part and (part.period() == "month" or part.fields.get("time") == "day") else ""
+    return Seen(why, found, standing.outlook(choice.chosen.starting(now), part, now, cut=bool(choice.cuts)), period)
 
 
 def _reads(consent: Consent, clause: Clause, form: str, now: dt.datetime) -> list[tuple[str, Slice | None]]:
@@ -245,9 +256,16 @@ def background(consent: Consent, shown: dict[str, Any]) -> agreements.Background
 
 
 def narrowings(consent: Consent, clause: str | None = None) -> list[str]:
-    """What the terms made smaller than it was asked, of one clause or of all, each with its rule as the person calls it."""
-    lines = [line for line in consent.proposal.narrowed if clause is None or line.clause == clause]
+    """What the terms made smaller than it was asked, of one clause or of all, each with its rule as the person calls it; `denied` tells of the rest."""
+    lines = [line for line in consent.proposal.narrowed if "~" in line.clause and (clause is None or line.clause == clause)]
     return [explain.narrowing(line) for line in lines]
+
+
+def denied(consent: Consent) -> list[tuple[str, str, str]]:
+    """Each thing asked of which nothing can be given: what it is in our words, why they ask in theirs, and what stands against it."""
+    lines = [line for line in consent.proposal.narrowed if line.given is None and "~" not in line.clause]
+    items = [consent.proposal.item_of(line.clause) for line in lines]
+    return [(explain.clause_sentences(item.clause, consent.name)[0], item.why, explain.narrowing(line)) for item, line in zip(items, lines, strict=True)]
 
 
 def refused_by_terms(consent: Consent) -> bool:

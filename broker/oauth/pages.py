@@ -119,7 +119,7 @@ def _page(made: Consent, mistakes: dict[str, str] | None = None, *, status: int 
     page = render_template(
         template, consent=made, errors=mistakes or {}, failed=bool(mistakes), changed=changed, block=block, until=until, now=broker.now(),
         request_id=made.opened.request_id.hex(), return_origin=_origin(made), refused=consent.refused_by_terms(made),
-        narrowings=consent.narrowings(made), table=shown_rows.table,
+        narrowings=consent.narrowings(made), denied=consent.denied(made), table=shown_rows.table,
     )  # fmt: skip
     return page, status
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from broker.db import AnyRow, Prepared
 from broker.grants.models import grants
-from broker.oauth.models import pushed_requests, requests, tokens
+from broker.oauth.models import codes, pushed_requests, requests, tokens
 from broker.opening import Broker
 from broker.people.models import people
 from broker.vault.credentials import Credential
@@ -102,3 +102,9 @@ def waiting(tx: Connection, person_id: bytes, now: dt.datetime) -> list[Opened]:
     """Requests this person opened and left unanswered, that can still be answered; oldest first."""
     wanted = select(requests).where(requests.c.person_id == person_id, requests.c.state == "waiting", requests.c.decide_by > now)
     return [_opened(row) for row in tx.execute(wanted.order_by(requests.c.opened_at))]
+
+
+def collect_by(tx: Connection, person_id: bytes, grant_id: bytes) -> dt.datetime | None:
+    """When a grant ends unless its client comes for it; None once it has come."""
+    wanted = select(codes.c.expires_at).where(codes.c.person_id == person_id, codes.c.grant_id == grant_id, codes.c.used_at.is_(None))
+    return tx.execute(wanted).scalar()

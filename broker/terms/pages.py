@@ -43,6 +43,11 @@ def _in_force() -> tuple[int, Terms]:
 @signed_in
 def index() -> Any:
     """The terms in force, as sentences."""
+    return _index()
+
+
+def _index(mistakes: Mistakes | None = None) -> Any:
+    """The terms in force; with mistakes, as the form of a block was filled in."""
     broker, who = current.broker(), person()
     with broker.reading() as tx:
         number = queries.version(tx, who.person_id)
@@ -55,11 +60,13 @@ def index() -> Any:
     met = {grant.vendor_id: grant.domain for grant in given if grant.vendor_id} | {each.vendor_id: each.domain for each in asking if each and each.vendor_id}
     running = [grant.vendor_id for grant in given if grant.state(broker.now()) in grants.LIVE]
     blocked = [(vendor, vendor.partition("://")[2], running.count(vendor)) for vendor in terms.blocked]
-    return render_template(
-        "terms/index.html", terms=terms, number=number, made_at=made_at, last=last, undoes=undoes, words=explain_terms, now=broker.now(), blocked=blocked,
+    page = render_template(
+        "terms/index.html", errors=mistakes or {}, failed=bool(mistakes), typed=request.form.get("vendor", ""),
+        terms=terms, number=number, made_at=made_at, last=last, undoes=undoes, words=explain_terms, now=broker.now(), blocked=blocked,
         met=sorted((domain, vendor) for vendor, domain in met.items() if vendor not in terms.blocked), is_default=changes.is_same(terms, DEFAULT_TERMS),
         denies=[deny for deny in terms.deny if not (deny.is_whole and deny.vendors is not None and deny.vendors <= set(terms.blocked))],
     )  # fmt: skip
+    return page, 422 if mistakes else 200
 
 
 @pages.get("/terms/general")
@@ -218,8 +225,7 @@ def block() -> Any:
     vendor = forms.vendor_id(form.get("vendor", "").strip().lower())
     domain = vendor.removeprefix("https://")
     if not forms.is_vendor(vendor):
-        flash("Nobody was blocked. Write the vendor's address, such as books.example.", "stop")
-        return redirect(f"{url_for('terms.index')}#blocked", 303)
+        return _index({"vendor": "Nobody was blocked. Write the vendor's address, such as books.example."})
     new = actions.block(broker, who.person_id, vendor)
     if new is not None:
         broker.write(new.insert, ending=True)

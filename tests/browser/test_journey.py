@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from browsing import PASSWORD, Looked, press, until
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from servers import Server
+
+CUT = """all => all.filter(one => {
+    const wide = one.offsetWidth;
+    one.style.inlineSize = "max-content";
+    const cut = one.offsetWidth > wide;
+    one.style.inlineSize = "";
+    return cut;
+}).length"""
+"""How many menus are narrower than their longest line."""
 
 
 def take_in(tab: Looked, file: Path) -> None:
@@ -71,10 +80,15 @@ def consent_to(tab: Looked, shop: str) -> None:
         page.locator("input[name=give]").first.check()
         expect(page.locator("#summary")).to_contain_text("may see", timeout=10_000)
     page.locator("details.narrowing summary").first.click()
+    if tab.scripts:
+        assert page.locator(".levels select").count() > 1
+        assert page.locator(".levels select").evaluate_all(CUT) == 0, "a menu shows only a part of what can be chosen"
     page.locator("select[name='1.field.time']").first.select_option("month")
     if tab.scripts:
         expect(page.locator("#summary")).to_contain_text("month", timeout=10_000)
         expect(page.locator("#says-1")).to_contain_text("the month", timeout=10_000)
+        mistake_and_mend(page, "1.sites", "banana split", "is no site")
+        mistake_and_mend(page, "until", "2020-01-01", "This day is over")
     else:
         page.locator("input[name=give]").first.check()
         page.get_by_role("button", name="Update preview").last.click()
@@ -83,6 +97,17 @@ def consent_to(tab: Looked, shop: str) -> None:
     press(page, "Give what I ticked")
     expect(page).to_have_url(re.compile(re.escape(shop)))
     tab.look("shop-connected")
+
+
+def mistake_and_mend(page: Page, name: str, wrong: str, said: str) -> None:
+    """What is wrong is said at its field as one goes on, and no longer once it is mended."""
+    place = page.locator(f"[id='f-{name}-error']")
+    page.fill(f"[name='{name}']", wrong)
+    page.locator(f"[name='{name}']").blur()
+    expect(place).to_contain_text(said, timeout=10_000)
+    page.fill(f"[name='{name}']", "")
+    page.locator(f"[name='{name}']").blur()
+    expect(place).to_be_empty(timeout=10_000)
 
 
 def revoke_and_leave(tab: Looked, server: Server, shop: str) -> None:

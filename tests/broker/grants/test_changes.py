@@ -17,6 +17,7 @@ from broker.oauth import actions as oauth
 from broker.vendors.models import vendors
 from policies.clauses import Clause
 from policies.documents import Malformed
+from policies.vocabulary import FIELDS
 
 
 @pytest.fixture
@@ -319,7 +320,7 @@ def test_the_page_says_what_was_mistyped(reading: Browser, bob: Browser, booksho
         ({"until": "soon"}, "Write the end as a day"),
         ({"c1.without": "purchase"}, "Nothing would be left of this part"),
         ({"c1.field.price": "hidden", "c1.field.time": "hidden", "c1.field.category": "hidden"}, "Nothing would be left of this part"),
-        ({}, "something of it must be left"),
+        ({}, "Nothing is less than before"),
         ({"without": "c1"}, "something of it must be left"),
         ({"c1.field.price": "exact"}, "something of it must be left"),
     ):
@@ -414,3 +415,36 @@ def test_the_readable_file_cannot_carry_markup(app: Flask, alice: Browser) -> No
         assert markup not in text
     assert "Both sides have signed it." in text
     assert "&lt;img src=x&gt;" in text
+
+
+def test_what_narrows_nothing_says_why(reading: Browser, bookshop: Shop, clock: Clock) -> None:
+    """An end that is no earlier is a mistake of its field; a form sent as it stands is none of any field."""
+    grant = bookshop.tokens["grant_id"]
+    page = f"/grants/{grant}/narrow"
+    today, found = clock().date(), grant_of(reading, bookshop)
+    version = str(clauses_of(reading, bookshop)[1])
+    with reading.app.extensions["broker"].reading() as tx:
+        last = queries.one(tx, reading.ring, found).expires_at.date()
+    for until, said in (
+        (last, f"It ends on {last.day} {last:%B %Y} as it is."),
+        (last + dt.timedelta(days=30), f"It ends on {last.day} {last:%B %Y} as it is."),
+        (today - dt.timedelta(days=1), "This day is over."),
+    ):
+        answer = reading.post(page, {"version": version, "until": until.isoformat()}, page=page)
+        assert answer.status_code == 422
+        assert f'<span class="error" id="f-until-error">{said}' in answer.text
+        assert f'value="{until.isoformat()}"' in answer.text
+    answer = reading.post(page, {"version": version}, page=page)
+    assert (answer.status_code, "Nothing is less than before" in answer.text, 'class="error"' in answer.text) == (422, True, False)
+    assert reading.post(page, {"version": version, "until": (last - dt.timedelta(days=1)).isoformat()}, page=page).status_code == 303
+
+
+def test_levels_stand_in_the_order_of_the_consent_page(reading: Browser, bookshop: Shop) -> None:
+    """From not shown up to what was given."""
+    grant = bookshop.tokens["grant_id"]
+    text = reading.get(f"/grants/{grant}/narrow").text
+    select = re.search(r'<select id="l-c1-time".*?</select>', text, re.DOTALL)
+    assert select
+    values = re.findall(r'value="([^"]+)"', select[0])
+    assert values == list(FIELDS["time"].levels[: len(values)])
+    assert len(values) > 1

@@ -344,3 +344,49 @@ def test_a_vendor_that_could_not_sign_gets_nothing(app: Flask, stored: Browser, 
     assert answer.status_code == 409
     assert "no key that it could sign" in answer.text
     assert "No vendor may read anything." in stored.get("/grants").text
+
+
+def card(person: Browser, grant_id: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", person.get(f"/grants/{grant_id}").text).split())
+
+
+def test_a_grant_says_what_it_waits_for(stored: Browser, bookshop: Shop, clock: Clock) -> None:
+    """Nobody has come for it: a minute. Come for and not signed: a day. Signed: neither."""
+    code = stored.give(bookshop.ask())["code"]
+    (grant,) = _ids(stored)
+    page = card(stored, grant)
+    assert "books.example has not come for it yet. Until it has, it can read nothing; if it does not within a minute, by" in page
+    assert "has not signed the agreement yet" not in page
+    bookshop.redeem(code)
+    page = card(stored, grant)
+    assert "books.example has not signed the agreement yet. Until it has, it can read nothing; if it does not by" in page
+    assert "has not come for it" not in page
+    bookshop.countersign()
+    page = card(stored, grant)
+    assert "has not signed" not in page
+    assert "has not come for it" not in page
+    # What a minute means, and what is said after it.
+    stored.give(bookshop.ask())
+    newest = _ids(stored)[0]
+    clock.advance(minutes=1, seconds=1)
+    oauth.sweep(stored.app.extensions["broker"])
+    assert "because books.example never came to use it" in card(stored, newest)
+
+
+def test_the_consent_page_tells_what_can_be_read_by_earlier_grants(stored: Browser, bookshop: Shop, clock: Clock) -> None:
+    for sign in (True, True, True, True, False):
+        clock.advance(minutes=1)
+        bookshop.connect(stored, sign=sign)
+    stored.post(f"/grants/{_ids(stored)[1]}/pause", page="/grants")
+    page = " ".join(re.sub(r"<[^>]+>", "", stored.get(stored.open(bookshop.ask())).text).split())
+    with stored.app.extensions["broker"].reading() as tx:
+        unsigned, paused, third, second, first = (f"the grant of {grant.given_at:%-d %b %Y, %H:%M}" for grant in queries.every(tx, stored.ring))
+    assert (
+        f"You gave it 5 grants before; it can still read by {third}, {second} and {first}; it can read nothing yet, until it signs, by {unsigned}; "
+        f"it can read nothing, until you resume it, by {paused}. What two grants show"
+    ) in page
+
+
+def _ids(person: Browser) -> list[str]:
+    """The grants as their list has them, newest first."""
+    return list(dict.fromkeys(re.findall(r'href="/grants/([A-Za-z0-9_-]{22})"', person.get("/grants").text)))

@@ -16,6 +16,9 @@ def test_an_empty_one_has_three_ways_to_begin(alice: Browser) -> None:
     page = alice.get("/").text
     for way in ("Import a history", "Connect the extension", "Choose your terms"):
         assert way in page
+    # What is not there yet is not offered as if it were.
+    for address in ("/", "/activity"):
+        assert "comes in a later release" in alice.get(address).text
     assert "No vendor may read anything." in page
     assert "Pause all" not in page
 

@@ -10,6 +10,10 @@ from click.testing import CliRunner, Result
 
 from broker.__main__ import main
 from broker.config import Settings
+from broker.events import queries as events
+from broker.events.actions import forget
+from broker.opening import opened
+from broker.people import queries as people
 
 CHROME = "browser_history/hindsight_chrome10_History.sqlite.gz"
 
@@ -50,6 +54,18 @@ def test_it_says_what_it_did_in_words(run: Callable[..., Result], real: Callable
     assert "84 page visits, 6 searches, 3 product looks" in taken.stdout
     assert "Added: 93 events. Here already: 0." in taken.stdout
     assert "broker import --undo " in taken.stdout
+
+
+def test_what_was_forgotten_is_said_only_where_it_was(run: Callable[..., Result], real: Callable[[str], Path], settings: Settings) -> None:
+    path = real(CHROME)
+    batch = json.loads(run(path, "--person", "alice", "--json").stdout)["batch"]
+    assert "forgot" not in run(path, "--person", "alice", "--dry-run").stdout
+    with opened(settings) as broker:
+        with broker.reading() as tx:
+            ring = broker.keyring(bytes(people.by_name(broker, tx, "alice").person_id))
+            keys = events.by_origin(tx, ring, batch)[:5]
+        forget(broker, ring, keys, {})
+    assert "Here already: 88. You forgot 5 events of it before; they stay away." in run(path, "--person", "alice").stdout
 
 
 def test_nobody_undoes_anothers_import(run: Callable[..., Result], real: Callable[[str], Path]) -> None:
@@ -116,5 +132,7 @@ def test_its_messages_name_its_options(run: Callable[..., Result], tmp_path: Pat
     path.write_text("a,b\n1,2\n")
     refused = run(path, "--shop", "shop.example", "--person", "alice")
     assert refused.exit_code == 2
-    assert {line.partition(":")[0] for line in refused.stderr.splitlines() if line.startswith("--")} == {"--time-column", "--unit-price-column", "--currency"}
+    assert {line.partition(":")[0] for line in refused.stderr.splitlines() if line.startswith("--")} == {
+        "--time-column", "--unit-price-column", "--line-total-column", "--currency", "--currency-column",
+    }  # fmt: skip
     assert "Column of a CSV with how many" in run("--help").stdout

@@ -223,7 +223,13 @@ def test_a_shops_table_is_mapped_and_comes_out_to_the_penny(alice: Browser, shar
     for name, value in (("shop", "nowhere"), ("zone", "Mars/Olympus")):
         assert f'<a href="#f-{name}">' in wrong.text
         assert f'value="{value}"' in wrong.text
-    assert wrong.text.count('aria-invalid="true"') == 3
+    assert wrong.text.count('aria-invalid="true"') == 4
+    # Of two of which one is needed, neither "may be left empty", and both say what is wrong.
+    assert wrong.text.count('-error">Give one of the two: a currency for the whole file') == 2
+    label = re.search(r'<label for="f-currency">.*?</label>', wrong.text)
+    assert label
+    assert "One of these two" in label[0]
+    assert "left empty" not in label[0]
     assert '<option value="UnitPrice" selected' in wrong.text
 
     look = alice.post(f"{path}/columns", {**ANSWERS, "then": "look"}, page="/import")

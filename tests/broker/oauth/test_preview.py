@@ -11,6 +11,7 @@ from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase
 from broker.terms.actions import set_terms
 from policies import explain_terms
 from policies.terms import DEFAULT_TERMS, Deny
+from policies.vocabulary import ANSWERS
 
 FIELDS = {"time": "day", "site": "host", "category": "leaf", "price": "exact", "product": "exact"}
 WIDE: dict[str, Any] = {
@@ -125,6 +126,41 @@ def test_what_is_cut_follows_the_choices(life: Browser, bookshop: Shop) -> None:
         assert "<html" not in answer
 
 
+def swapped(answer: str, id_: str) -> str:
+    """What a preview puts into the element of that id."""
+    found = re.search(rf'<(\w+)[^>]* id="{re.escape(id_)}"[^>]* hx-swap-oob="innerHTML"[^>]*>(.*?)</\1>', answer, re.DOTALL)
+    assert found, id_
+    return words(found[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "part_", "wrong", "right", "said"),
+    [
+        ("1.sites", "1", "banana split", "shop.example", "“banana” is no site."),
+        ("until", "summary", "2020-01-01", "", "This day is over or too near."),
+        ("until", "summary", "soon", "", "Write the end as a day"),
+        ("1.without", "1", ["purchase", "page_visit"], ["page_visit"], "You left out every kind of event."),
+    ],
+)
+def test_a_mistake_shows_at_its_field_and_goes_when_it_is_mended(
+    life: Browser, bookshop: Shop, name: str, part_: str, wrong: Any, right: Any, said: str
+) -> None:
+    """The browser swaps answers of 422 as well: each holds the places of the mistakes it knows of, filled or emptied."""
+    terms(life)
+    form = life.form(life.open(bookshop.ask([asking("purchase", "page_visit")])))
+    headers = {"Sec-Fetch-Site": "same-origin", "HX-Request": "true"}
+    for value, status in ((wrong, 422), (right, 200)):
+        data = {**form, "give": form["offered"], "part": part_, name: value}
+        answer = life.client.post("/oauth/authorize/preview", data=data, base_url=ORIGIN, headers=headers)
+        assert answer.status_code == status
+        assert swapped(answer.text, f"f-{name}-error").startswith(said if status == 422 else "")
+        assert bool(swapped(answer.text, f"f-{name}-error")) == (status == 422)
+        # The list on top of a page that was sent whole goes with the last mistake, and no sooner.
+        assert ('<div id="mistakes" hx-swap-oob="innerHTML"' in answer.text) == (status == 200 and part_ == "summary")
+    page = life.client.post("/oauth/authorize/preview", data={**form, "give": form["offered"], name: wrong}, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"}).text
+    assert part(page, f"f-{name}-error").startswith(said)
+
+
 def test_a_clause_that_is_cut_whole_promises_nothing(life: Browser, bookshop: Shop) -> None:
     for deny in ({"classes": ["other"], "kinds": ["purchase"]}, {"sites": ["toys.example"]}):
         terms(life, {"id": "d", **deny})
@@ -167,11 +203,11 @@ def test_too_many_sorts_of_events_are_not_all_tried(alice: Browser, bookshop: Sh
 @pytest.mark.parametrize(
     ("level", "heading", "said"),
     [
-        ("month", "Month (UTC)", "Of each time they get the month alone, in UTC."),
-        ("day", "Day (UTC)", "Of each time they get the day alone, in UTC."),
+        ("month", "Month (UTC)", "Of each time they get the month alone, in UTC. No row of a month comes before that month is over."),
+        ("day", "Day (UTC)", "Of each time they get the day alone, in UTC. No row of a day comes before that day is over."),
         ("hour", "Hour (UTC)", "Of each time they get the hour alone, in UTC."),
         ("exact", "Time (UTC)", "They get each exact time, in UTC."),
-        ("hidden", None, "They get no times."),
+        ("hidden", None, "They get no times. No row of a month comes before that month is over."),
     ],
 )
 def test_the_preview_names_its_precision(life: Browser, bookshop: Shop, clock: Clock, level: str, heading: str | None, said: str) -> None:
@@ -180,12 +216,18 @@ def test_the_preview_names_its_precision(life: Browser, bookshop: Shop, clock: C
     life.store(purchase(clock() - dt.timedelta(days=45)))
     fields = {name: value for name, value in {**FIELDS, "time": level}.items() if value != "hidden"}
     page = life.get(life.open(bookshop.ask([asking(fields=fields)]))).text
-    assert said in part(page, "precision-1")
+    assert part(page, "precision-1") == said
     assert re.findall(r">([A-Z][a-z]+ \(UTC\))</th>", page) == ([heading] if heading else [])
     if level == "month":
         shown = re.findall(r">(20\d\d-[\d-]+)</td>", page)
         assert shown
         assert {len(each) for each in shown} == {len("2026-11")}
+
+
+def test_a_deny_of_times_makes_rows_wait_for_their_month(life: Browser, bookshop: Shop) -> None:
+    terms(life, {"id": "when", "fields": ["time"], "sites": ["elsewhere.example"]})
+    page = life.get(life.open(bookshop.ask([asking()]))).text
+    assert "No row of a month comes before that month is over." in part(page, "precision-1")
 
 
 def test_purposes_that_show_different_rows_are_shown_apart(life: Browser, bookshop: Shop) -> None:
@@ -211,3 +253,17 @@ def test_the_extension_is_told_what_your_terms_keep_out(alice: Browser, clock: C
     answer = extension.upload(page_visit(at, url="https://toys.example/", title="A kite"), page_visit(at, title="A book"))
     assert [result["status"] for result in answer.json["results"]] == ["refused", "accepted"]
     assert "A book" in alice.get("/activity").text
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_nothing_can_be_given_of_is_said(life: Browser, bookshop: Shop, beside: bool) -> None:  # noqa: FBT001
+    """Also beside a part that can be given."""
+    terms(life)
+    answers = asking(want={"form": "answers", "answers": ["frequency", "recency"]}, fields={})
+    answers["why"] = "To thank good customers"
+    page = life.get(life.open(bookshop.ask([asking(), answers] if beside else [answers]))).text
+    assert ("What your terms do not let you give" in page) == beside
+    assert ("Your terms give nothing of this" in page) != beside
+    assert words(page).count("Of one thing they asked for (to see events of yours) nothing can be given. Your terms give nothing of it.") == 1
+    learnt = f"{ANSWERS['frequency']} and {ANSWERS['recency']}"
+    assert re.search(rf"They asked that books\.example may learn {re.escape(learnt)}[^.]*\. Their words: To thank good customers", words(page))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import ORIGIN, Browser, Clock, Extension, Shop, purchase
+from markupsafe import escape
 from pageforms import form_of, forms_of
 
 from broker.grants import queries as grants
@@ -167,9 +168,17 @@ def test_a_vendor_is_blocked_by_its_address_however_it_is_written(alice: Browser
 
 @pytest.mark.parametrize("written", ["", "books", "*", "known", "class:bookshop", "https://[", "javascript:alert(1)", "books example", "\u202ebooks.example", "127.0.0.1", "urn:x:y"])
 def test_nobody_is_blocked_by_mistake(alice: Browser, desk: Any, written: str) -> None:
-    desk.send("/terms/block", {"csrf_token": alice.csrf("/terms"), "vendor": written})
-    assert desk.version == 0
-    assert "Nobody was blocked." in alice.get("/terms").text
+    answer = desk.send("/terms/block", {"csrf_token": alice.csrf("/terms"), "vendor": written})
+    assert (desk.version, answer.status_code) == (0, 422)
+    assert "<title>Error: Terms" in answer.text
+    # Said at the field, far down the page: there the focus goes, and what was typed stays.
+    assert '<span class="error" id="f-vendor-error">Nobody was blocked.' in answer.text
+    field = next(each for each in re.findall(r"<input[^>]*>", answer.text) if 'id="f-vendor"' in each)
+    assert f' value="{escape(written)}"' in field
+    assert ' aria-describedby="f-vendor-hint f-vendor-error" aria-invalid="true"' in field
+    assert " autofocus" in field
+    assert answer.text.count("autofocus") == 1
+    assert "autofocus" not in alice.get("/terms").text
 
 
 def test_blocking_twice_makes_one_version(alice: Browser, desk: Any) -> None:
