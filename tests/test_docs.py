@@ -14,6 +14,7 @@ from broker import errors
 from broker.__main__ import main
 from broker.config import sentences
 from broker.events import schemas
+from broker.oauth import assertion
 from policies.terms import Terms
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,6 +91,29 @@ def test_every_refusal_of_a_call_is_named() -> None:
         ("grants-api", "PUT /v1/grants/{grant_id}/signature", {"conflict", "too-large", "unsupported-media-type", "not-found", "bad-request", "unprocessable"}),
     ):
         assert more <= set(re.findall(r"`([a-z-]+)`", section(f"reference/{name}", heading))), (heading, more - set(re.findall(r"`([a-z-]+)`", section(f"reference/{name}", heading))))
+
+
+def test_what_every_call_with_a_proof_can_be_refused_with_is_named() -> None:
+    both = {"invalid-proof", "use-nonce", "no-token", "invalid-token"}
+    for name, heading in (("events-api", "GET /v1/events"), ("events-api", "GET /v1/answers"), ("events-api", "POST /v1/events")):
+        assert both <= set(re.findall(r"`([a-z-]+)`", section(f"reference/{name}", heading))), heading
+    text = (DOCS / "reference" / "grants-api.md").read_text(encoding="utf-8")
+    assert both <= set(re.findall(r"`([a-z-]+)`", text.partition("\n## ")[0]))
+    assert "Bearer …" not in (DOCS / "reference" / "events-api.md").read_text(encoding="utf-8")
+
+
+def test_every_refusal_of_the_token_endpoint_is_named(app: Flask) -> None:
+    told = set(re.findall(r"^\| `([a-z_]+)` \| [45]", section("reference/oauth-api", "POST /oauth/token"), re.MULTILINE))
+    proof = {"invalid_dpop_proof", "use_dpop_nonce"}
+    assert told == {
+        *proof, "invalid_client", "invalid_grant", "invalid_request", "invalid_scope", "invalid_authorization_details", "unsupported_grant_type",
+        "temporarily_unavailable",
+    }  # fmt: skip
+    answer = app.test_client().post("/oauth/revoke", data={"token": "x"}, base_url="http://localhost:8440")
+    assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
+    assert "`invalid_client` 401" in section("reference/oauth-api", "POST /oauth/revoke")
+    alone = (DOCS / "reference" / "oauth-api.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    assert all(f"`{each}`" in alone for each in assertion.ALGORITHMS)
 
 
 def test_every_oauth_endpoint_has_its_heading(app: Flask) -> None:
