@@ -15,6 +15,7 @@ from proffer_vendor import (
     Ask,
     BrokerRefused,
     CallbackRefused,
+    CodeRefused,
     Cut,
     Declined,
     FileStore,
@@ -136,7 +137,7 @@ def test_a_no_is_told_apart_from_a_failure(vendor: Vendor, broker: Any, ask: Ask
 
 def test_another_verifier_is_refused(vendor: Vendor, broker: Any, ask: Ask) -> None:
     pending = vendor.begin([ask])
-    with pytest.raises(GrantEnded):
+    with pytest.raises(CodeRefused):
         vendor.finish(Pending(pending.url, pending.state, "x" * 43), broker.answer_to(pending.url))
 
 
