@@ -101,7 +101,8 @@ class Vendor:
             return self._tokens(form)
         except GrantEnded as error:
             # `invalid_grant` is the broker's word for a wrong code as well (RFC 6749 section 5.2).
-            raise CodeRefused("The broker does not take this code: it was mistyped, used before, is older than a minute, or answers another request. Ask the person again.") from error
+            told = "The broker does not take this code: it was mistyped, used before, is older than a minute, or answers another request. Ask the person again."
+            raise CodeRefused(told) from error
 
     def refresh(self, tokens: Tokens) -> Tokens:
         """New tokens; the broker repeats the same refresh token. GrantEnded if the grant is over."""
