@@ -162,6 +162,24 @@ def test_readme_commands_exist() -> None:
         assert not command or command in main.commands
 
 
+def test_pages_that_name_a_command_say_how_to_run_it(app: Flask) -> None:
+    text = app.test_client().get("/sign-up/none", base_url="http://localhost:8440").text
+    assert '<code>broker person add</code> (<a href="/docs/reference/commands">how to run it</a>)' in text
+    for page in ("people/sign_in", "people/link_over", "grants/grant"):
+        source = (ROOT / "broker" / "templates" / f"{page}.html").read_text(encoding="utf-8")
+        assert "<code>broker " in source
+        assert "url_for('documentation.document', name='reference/commands')" in source, page
+    assert "`.venv/bin/broker`" in (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+
+
+def test_what_is_told_to_type_is_there() -> None:
+    """In blocks of commands, programs are named by where `make run` puts them; the sample shop's stand from the project's root."""
+    readme = ROOT / "clients" / "vendor" / "README.md"
+    for path in (*DOCS.rglob("*.md"), readme):
+        assert not re.search(r"^(?:    )?(?:broker|python) ", path.read_text(encoding="utf-8"), re.MULTILINE), path
+    assert ".venv/bin/python -m bookshop metadata" in readme.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("path", [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"], ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
