@@ -45,10 +45,13 @@ class View:
 
 
 def create_app(shop: Shop) -> Flask:
-    """The shop as a WSGI app. Requests on their way are kept in memory: after a restart a visitor just connects again."""
+    """The shop as a WSGI app. Requests on their way are kept in memory: whoever was asked at a restart just connects again."""
     app = Flask(__name__)
     app.config.update(
-        SECRET_KEY=shop.secret, SESSION_COOKIE_NAME="bookshop", SESSION_COOKIE_SAMESITE="Lax", SESSION_COOKIE_HTTPONLY=True,
+        SECRET_KEY=shop.secret,
+        SESSION_COOKIE_NAME="bookshop",
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_HTTPONLY=True,
         PERMANENT_SESSION_LIFETIME=REMEMBERED,
     )
     app.jinja_env.globals.update(categories=categories, in_words=in_words, prices=prices, when=when, form_token=form_token, ask=ASK, shelf=SHELF)
