@@ -52,11 +52,19 @@ WHOLE: Final = {
         "Only agreement.json, changes.json and receipts.json of a grant's page are signed."
     ),
     "json": f"cannot be read: it is not JSON, or was cut short. {AGAIN}.",
+    "count": (
+        "cannot be checked: it does not say in a whole number how many there are (`count`), so that nobody could see whether the last ones are missing. "
+        f"{AGAIN}."
+    ),
     "large": "cannot be read: it is larger than any file of a grant. Give agreement.json, changes.json or receipts.json of the grant's page.",
     "alone": "can only be checked with the agreement it is about, whose key signed it. Give both: broker verify --agreement agreement.json --agreement {file}",
 }
 """Why a file cannot be checked at all, and what to do."""
 _KINDS: Final = {statements.CHANGE: ("statement", "of what changed"), statements.RECEIPT: ("receipt", "of what was read")}
+_EMPTY: Final = (
+    "no receipts and no statements of changes in it: nothing is proven. Nobody signs an empty file, so it cannot show that there never were any; "
+    "the person's ledger lists every read and change."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +136,23 @@ def _title(content: agreements.Document) -> str:
 
 def _chain(name: str, value: dict[str, Any], agreed: Mapping[str, agreements.Document]) -> _File:
     """Whether statements or receipts were signed by the person's side of their agreement, in order and with none left out before the last."""
-    found = value["statements"]
-    kind, of_what = _KINDS[typ := _typ(found)]
+    found, count = value["statements"], value.get("count")
+    typ = _typ(found)
+    kind, of_what = _KINDS[typ] if found else ("empty", "")
     if not agreed:
         return _unreadable(name, "alone", kind)
+    if type(count) is not int:
+        return _unreadable(name, "count", kind)
     content = agreed.get(str(value.get("agreement")))
     if content is None:
         sentence = f"{name} does not verify: it is about another agreement than the one given with it. Give the agreement.json of the same grant."
         return _File(name, kind, NO, sentence, {})
-    count = value.get("count")
     try:
-        statements.verify(found, typ, content, count=count if isinstance(count, int) else None)
+        statements.verify(found, typ, content, count=count)
     except Malformed as malformed:
         return _refused(name, kind, malformed, _WRONG_CHAIN)
+    if not found:
+        return _File(name, kind, 0, f"{name}: {_EMPTY}", {"agreement": value["agreement"], "count": 0})
     said = f"{name}: {many(len(found), kind)} {of_what} under the agreement {_title(content)}"
     hold = f"{'holds' if len(found) == 1 else 'hold'}: signed by the person's side, in order, none altered or left out before the last."
     return _File(name, kind, 0, f"{said} {hold}", {"agreement": value["agreement"], "count": len(found)})
@@ -160,10 +172,11 @@ _WRONG: Final = (
     ("/signatures/0", f"the person's signature does not fit what it says. {_CHANGED}"),
     ("/signatures/1", f"the vendor's signature does not fit what it says. {_CHANGED}"),
     ("/signatures", f"a signature is missing, or there are too many. Until the vendor has signed, its own is missing. {AGAIN} when that says that both did."),
+    ("/payload$", f"what was signed is damaged: it can no longer be read as an agreement. {_CHANGED}"),
     ("/payload", f"nobody could have signed what it says as an agreement. {_CHANGED}"),
     ("", f"it is not in the form of a signed agreement. {AGAIN}."),
 )
-"""Where an agreement fails -> what that means and what to do."""
+"""Where an agreement fails (`$` ends the pointer) -> what that means and what to do."""
 _WRONG_CHAIN: Final = (
     ("/", f"one of them was altered, left out, moved or signed by somebody else. Do not rely on it. {AGAIN}."),
     ("", f"not all of them are here. {AGAIN}."),
@@ -171,8 +184,8 @@ _WRONG_CHAIN: Final = (
 
 
 def _refused(name: str, kind: str, malformed: Malformed, wrong: Sequence[tuple[str, str]]) -> _File:
-    """The pointer comes last, for those who look inside."""
+    """The place comes last, for those who look inside; what its writer should have done stands in `errors` alone, since nobody here wrote it."""
     pointer, detail = malformed.errors[0]["pointer"], malformed.errors[0]["detail"]
-    meaning = next(said for start, said in wrong if pointer.startswith(start))
-    inside = f"At {pointer}: {detail}" if pointer else detail
+    meaning = next(said for start, said in wrong if f"{pointer}$".startswith(start))
+    inside = f"The first fault is at {pointer}." if pointer else detail
     return _File(name, kind, NO, f"{name} does not verify: {meaning} ({inside})", {"errors": malformed.errors})

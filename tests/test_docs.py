@@ -14,6 +14,7 @@ from broker import errors
 from broker.__main__ import main
 from broker.config import sentences
 from broker.events import schemas
+from broker.oauth import assertion
 from policies.terms import Terms
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,6 +93,29 @@ def test_every_refusal_of_a_call_is_named() -> None:
         assert more <= set(re.findall(r"`([a-z-]+)`", section(f"reference/{name}", heading))), (heading, more - set(re.findall(r"`([a-z-]+)`", section(f"reference/{name}", heading))))
 
 
+def test_what_every_call_with_a_proof_can_be_refused_with_is_named() -> None:
+    both = {"invalid-proof", "use-nonce", "no-token", "invalid-token"}
+    for name, heading in (("events-api", "GET /v1/events"), ("events-api", "GET /v1/answers"), ("events-api", "POST /v1/events")):
+        assert both <= set(re.findall(r"`([a-z-]+)`", section(f"reference/{name}", heading))), heading
+    text = (DOCS / "reference" / "grants-api.md").read_text(encoding="utf-8")
+    assert both <= set(re.findall(r"`([a-z-]+)`", text.partition("\n## ")[0]))
+    assert "Bearer …" not in (DOCS / "reference" / "events-api.md").read_text(encoding="utf-8")
+
+
+def test_every_refusal_of_the_token_endpoint_is_named(app: Flask) -> None:
+    told = set(re.findall(r"^\| `([a-z_]+)` \| [45]", section("reference/oauth-api", "POST /oauth/token"), re.MULTILINE))
+    proof = {"invalid_dpop_proof", "use_dpop_nonce"}
+    assert told == {
+        *proof, "invalid_client", "invalid_grant", "invalid_request", "invalid_scope", "invalid_authorization_details", "unsupported_grant_type",
+        "temporarily_unavailable",
+    }  # fmt: skip
+    answer = app.test_client().post("/oauth/revoke", data={"token": "x"}, base_url="http://localhost:8440")
+    assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
+    assert "`invalid_client` 401" in section("reference/oauth-api", "POST /oauth/revoke")
+    alone = (DOCS / "reference" / "oauth-api.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    assert all(f"`{each}`" in alone for each in assertion.ALGORITHMS)
+
+
 def test_every_oauth_endpoint_has_its_heading(app: Flask) -> None:
     found = {rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith(("/oauth/", "/.well-known/"))}
     told = {heading.partition(" ")[2] for heading in headings("reference/oauth-api") if heading.startswith(("GET ", "POST "))}
@@ -136,6 +160,24 @@ def test_readme_commands_exist() -> None:
     assert text.index("make run") < text.index("make test")
     for command in re.findall(r"\.venv/bin/broker ?([a-z]*)", text):
         assert not command or command in main.commands
+
+
+def test_pages_that_name_a_command_say_how_to_run_it(app: Flask) -> None:
+    text = app.test_client().get("/sign-up/none", base_url="http://localhost:8440").text
+    assert '<code>broker person add</code> (<a href="/docs/reference/commands">how to run it</a>)' in text
+    for page in ("people/sign_in", "people/link_over", "grants/grant"):
+        source = (ROOT / "broker" / "templates" / f"{page}.html").read_text(encoding="utf-8")
+        assert "<code>broker " in source
+        assert "url_for('documentation.document', name='reference/commands')" in source, page
+    assert "`.venv/bin/broker`" in (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+
+
+def test_what_is_told_to_type_is_there() -> None:
+    """In blocks of commands, programs are named by where `make run` puts them; the sample shop's stand from the project's root."""
+    readme = ROOT / "clients" / "vendor" / "README.md"
+    for path in (*DOCS.rglob("*.md"), readme):
+        assert not re.search(r"^(?:    )?(?:broker|python) ", path.read_text(encoding="utf-8"), re.MULTILINE), path
+    assert ".venv/bin/python -m bookshop metadata" in readme.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"], ids=lambda path: path.name)

@@ -2,12 +2,14 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from policies.clauses import Clause
 from policies.negotiate import differences
 from policies.requests import Request
 from policies.terms import VendorFacts
+from policies.vocabulary import HIDDEN, rank
 
 TYPE: Final = "personal_data_access"
 
@@ -27,7 +29,8 @@ def narrowed(request: Mapping[str, Any], ticked: Sequence[str], clauses: Sequenc
     """Where the clauses give less than the vendor's own request asked: clause, dim, asked, given, code, and never why (rule G11).
 
     It is worked out from the request and what is given alone, so that a cut by the person's terms and one by their hand look alike. `ticked` holds
-    the proposal's names of the clauses that were given, `c1` first.
+    the proposal's names of the clauses that were given, `c1` first. Where one item became several clauses, what one of them lacks and another gives is
+    no narrowing.
     """
     vendor_id = str(request["vendor"])
     asked = Request.parse(dict(request), VendorFacts(vendor_id, frozenset({vendor_id.removeprefix("https://")})))
@@ -36,7 +39,30 @@ def narrowed(request: Mapping[str, Any], ticked: Sequence[str], clauses: Sequenc
     for item in asked.items:
         mine = [clause for clause in clauses if of_item.get(clause.id) == item.id]
         for clause in mine:
-            lines += [{"clause": clause.id, **line} for line in differences(item.resolved(asked.facts.domains), clause, given_at)]
+            found = differences(item.resolved(asked.facts.domains), clause, given_at)
+            lines += [{"clause": clause.id, **line} for line in found if not _made_good(line, clause, mine)]
         if not mine:
             lines.append({"clause": item.id, "dim": "action", "asked": item.clause.action, "given": None, "code": "fewer"})
     return lines
+
+
+def _made_good(line: Mapping[str, Any], clause: Clause, mine: Sequence[Clause]) -> bool:
+    """Whether another clause of the same item gives what this line of `clause` misses."""
+    dim = line["dim"]
+    if dim == "kinds":
+        return frozenset(line["asked"]) <= frozenset[str]().union(*(each.slice.kinds for each in mine))
+    others = [each for each in mine if each is not clause and _covers(each, clause)]
+    if dim == "form":
+        return line["asked"] == "rows" and any(each.slice.form == "rows" for each in others)
+    name = dim.removeprefix("fields.")
+    return dim != name and any(rank(name, each.slice.fields.get(name, HIDDEN)) > rank(name, line["given"]) for each in others)
+
+
+def _covers(other: Clause, clause: Clause) -> bool:
+    """Whether `other` is about all that `clause` is about. Answers are made good by rows of their kinds: where those reach less far, their own lines say it."""
+    if other.action != clause.action or not clause.purposes <= other.purposes:
+        return False
+    if clause.slice.form == "answers":
+        return clause.slice.kinds <= other.slice.kinds
+    shown = {name: getattr(other.slice, name) for name in ("form", "answers", "fields")}
+    return replace(clause.slice, **shown).normal() <= other.slice

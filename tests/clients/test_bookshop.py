@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bookshop import Shop, create_app, metadata
-from bookshop.vendor import prices, suggest
+from bookshop.vendor import in_words, prices, suggest, when
 from flask import Response
 from flask.testing import FlaskClient
+from proffer_vendor import Cut
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_it_suggests_shows_its_rows_and_what_was_cut(visitor: FlaskClient, broke
     assert "5 rows" in page.text
     assert "A Study in Ink" in page.text
     assert "Salt on the Causeway" not in page.text
-    assert "<li>Price: exact, you gave steps of 10</li>" in page.text
+    assert "<li>Price: we asked for the exact price, you gave steps of 10</li>" in page.text
     assert "<li>What you put in a cart</li>" in page.text
     assert "we asked for this in vain, and you saw us ask" in page.text
     assert "at-1" not in page.text
@@ -97,7 +100,9 @@ def test_an_ended_grant_is_said_and_its_tokens_are_gone(visitor: FlaskClient, br
     connect(visitor, broker)
     assert len(list((shop.folder / "tokens").glob("*.json"))) == 1
     broker.ended = True
-    assert "The person ended the grant" in get(visitor, "/").text
+    over = get(visitor, "/").text
+    assert "You ended it, or its time ran out." in over
+    assert "The person ended" not in over
     assert list((shop.folder / "tokens").glob("*.json")) == []
     # What was agreed outlives the grant: it says by when its rows must be gone.
     assert len(list((shop.folder / "tokens").glob("*.agreement"))) == 1
@@ -108,6 +113,38 @@ def test_disconnecting_ends_the_grant_at_the_broker(visitor: FlaskClient, broker
     assert press(visitor, "/leave").status_code == 303
     assert broker.ended
     assert "Connect my Proffer" in get(visitor, "/").text
+
+
+def test_a_closed_browser_and_a_restarted_shop_forget_nobody(visitor: FlaskClient, broker: Any, shop: Shop) -> None:
+    connect(visitor, broker)
+    told = get(visitor, "/").headers["Set-Cookie"]
+    assert {"HttpOnly", "SameSite=Lax"} <= set(told.split("; "))
+    expires = re.search(r"Expires=([^;]+)", told)
+    assert expires is not None
+    days = (parsedate_to_datetime(expires[1]) - datetime.now(UTC)).days
+    assert 366 < days <= 400
+    kept = visitor.get_cookie("bookshop", domain="127.0.0.1")
+    assert kept is not None
+    with create_app(shop).test_client() as later:
+        later.set_cookie("bookshop", kept.value, domain="127.0.0.1")
+        assert "<h1>Your next book</h1>" in get(later, "/").text
+    assert (shop.folder / "cookie-key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("level", "said"), [("month", "September 2026"), ("day", "1 September 2026"), ("exact", "1 September 2026, 14:05 UTC"), ("hour", "1 September 2026, 14:05 UTC")]
+)
+def test_a_time_is_said_no_finer_than_it_was_given(level: str, said: str) -> None:
+    assert when({"time": "2026-09-01T14:05:00.000Z"}, level) == said
+    assert when({}, level) == "hidden"
+    assert when({"time": "<b>"}, level) == "<b>"
+
+
+def test_differences_are_said_in_words() -> None:
+    assert in_words(Cut("field price", "exact", "band")) == "Price: we asked for the exact price, you gave a rough range"
+    assert in_words(Cut("field time", "day", "month")) == "Time: we asked for the day, you gave the month"
+    assert in_words(Cut("window max_age", "P365D", "P30D")) == "How far back: we asked for 365 days, you gave 30 days"
+    assert in_words(Cut("kind cart", "yes", "nothing")) == "What you put in a cart"
 
 
 def test_a_callback_of_another_browser_or_a_second_one_is_refused(visitor: FlaskClient, broker: Any, shop: Shop) -> None:

@@ -15,6 +15,7 @@ from proffer_vendor import (
     Ask,
     BrokerRefused,
     CallbackRefused,
+    CodeRefused,
     Cut,
     Declined,
     FileStore,
@@ -136,7 +137,7 @@ def test_a_no_is_told_apart_from_a_failure(vendor: Vendor, broker: Any, ask: Ask
 
 def test_another_verifier_is_refused(vendor: Vendor, broker: Any, ask: Ask) -> None:
     pending = vendor.begin([ask])
-    with pytest.raises(GrantEnded):
+    with pytest.raises(CodeRefused):
         vendor.finish(Pending(pending.url, pending.state, "x" * 43), broker.answer_to(pending.url))
 
 
@@ -216,3 +217,10 @@ def test_what_was_cut_is_named(broker: Any) -> None:
         Cut("part i2", "read", "nothing"),
     ]
     assert cuts({}) == []
+
+
+def test_what_another_clause_gives_was_not_cut_and_nothing_is_said_twice() -> None:
+    asked = ["cart", "page_visit", "purchase"]
+    lines = [{"clause": f"c{n}", "dim": "kinds", "asked": asked, "given": [kind], "code": "fewer"} for n, kind in ((1, "purchase"), (2, "cart"))]
+    given = [{"identifier": "c1", "datatypes": ["purchase"]}, {"identifier": "c2", "datatypes": ["cart"]}]
+    assert cuts({"narrowed": lines, "authorization_details": given}) == [Cut("kind page_visit", "yes", "nothing")]

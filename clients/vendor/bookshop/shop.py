@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,29 +24,37 @@ from proffer_vendor import (
 )
 from werkzeug.wrappers import Response as AnyResponse
 
-from bookshop.vendor import ASK, SHELF, Book, Shop, categories, in_words, prices, suggest
+from bookshop.vendor import ASK, SHELF, Book, Shop, categories, in_words, prices, suggest, time_level, when
 
 MOST_ROWS = 200
 MOST_PENDING = 1000
+# A grant outlives the browser's window; browsers keep no cookie longer than this.
+REMEMBERED = timedelta(days=400)
 
 
 @dataclass
 class View:
-    """What the home page shows: `state` is one of new, connected, declined, paused, ended, refused, busy, failed."""
+    """What the home page shows: `state` is one of new, connected, declined, paused, ended, refused, busy, failed; `level` is that of the rows' times."""
 
     state: str = "new"
     detail: str = ""
     rows: list[dict[str, Any]] = field(default_factory=list)
     books: list[Book] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
+    level: str = ""
 
 
 def create_app(shop: Shop) -> Flask:
-    """The shop as a WSGI app. Requests on their way are kept in memory: after a restart a visitor just connects again."""
+    """The shop as a WSGI app. Requests on their way are kept in memory: whoever was asked at a restart just connects again."""
     app = Flask(__name__)
-    # A new key at each start only makes visitors new; a real shop would keep it.
-    app.config.update(SECRET_KEY=secrets.token_bytes(32), SESSION_COOKIE_NAME="bookshop", SESSION_COOKIE_SAMESITE="Lax")
-    app.jinja_env.globals.update(categories=categories, in_words=in_words, prices=prices, form_token=form_token, ask=ASK, shelf=SHELF)
+    app.config.update(
+        SECRET_KEY=shop.secret,
+        SESSION_COOKIE_NAME="bookshop",
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_HTTPONLY=True,
+        PERMANENT_SESSION_LIFETIME=REMEMBERED,
+    )
+    app.jinja_env.globals.update(categories=categories, in_words=in_words, prices=prices, when=when, form_token=form_token, ask=ASK, shelf=SHELF)
     vendor, store = shop.vendor(), shop.store()
     pending: dict[str, Pending] = {}
 
@@ -94,7 +103,8 @@ def look(connection: Connection, declined: bool) -> View:  # noqa: FBT001 - one 
     """What the shop may see of this visitor right now; each refusal of the broker becomes a state of the page."""
     try:
         rows = list(islice(connection.read(), MOST_ROWS))
-        return View("connected", rows=rows, books=suggest(rows), cuts=cuts(connection.grant()))
+        grant = connection.grant()
+        return View("connected", rows=rows, books=suggest(rows), cuts=cuts(grant), level=time_level(grant))
     except NotConnected:
         return View("declined" if declined else "new")
     except GrantEnded:
@@ -108,7 +118,8 @@ def look(connection: Connection, declined: bool) -> View:  # noqa: FBT001 - one 
 
 
 def visitor() -> str:
-    """The name of this browser's session; random, made at its first visit."""
+    """The name of this browser's session; random, made at its first visit, and kept after its window is closed."""
+    session.permanent = True
     name: str = session.setdefault("visitor", secrets.token_urlsafe(24))
     return name
 

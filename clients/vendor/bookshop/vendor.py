@@ -2,9 +2,11 @@
 
 import os
 import re
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,16 @@ class Shop:
         """The shop's key pair, made at first use."""
         return SigningKey.at(self.folder / "key.json")
 
+    @property
+    def secret(self) -> bytes:
+        """What the visitors' cookies are signed with, made at first use: with another one, everybody would be a stranger after a restart."""
+        path = self.folder / "cookie-key"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(32))
+        return path.read_bytes()
+
     def vendor(self) -> Vendor:
         """The shop as a client of its broker."""
         proof_key = SigningKey.at(self.folder / "proof-key.json")
@@ -114,15 +126,47 @@ def _price(price: Mapping[str, Any]) -> str:
     return f"{price.get('from_minor', 0) / 100:.2f} to {end} {price['currency']}"
 
 
+def time_level(grant: Mapping[str, Any]) -> str:
+    """How exact the times of the rows are that a grant gives: "day", "month" and so on; "" where they are hidden."""
+    shown = [clause["fields"].get("time", "") for clause in grant.get("authorization_details", ()) if clause.get("fields")]
+    return str(shown[0]) if shown else ""
+
+
+def when(row: Mapping[str, Any], level: str) -> str:
+    """The time of a row, no finer than it was given: "September 2026", "20 September 2026", "20 September 2026, 14:00 UTC"; "hidden" without one."""
+    told = str(row.get("time") or "hidden")
+    try:
+        moment = datetime.fromisoformat(told)
+    except ValueError:
+        return told
+    month = f"{moment:%B %Y}"
+    return month if level == "month" else f"{moment.day} {month}" if level == "day" else f"{moment.day} {month}, {moment:%H:%M} UTC"
+
+
 _WORDS = {
     "validity": "How long", "rate reads": "How often", "rate rows": "How many rows", "categories": "Products", "sites": "Sites", "part i1": "Anything at all",
-    "kind purchase": "What you bought", "kind cart": "What you put in a cart", "field time": "The time", "field site": "The site",
-    "field category": "The category", "field price": "Price", "window max_age": "How far back", "leaf": "as fine as it is",
+    "kind purchase": "What you bought", "kind cart": "What you put in a cart", "field time": "Time", "field site": "Site",
+    "field category": "Category", "field price": "Price", "window max_age": "How far back", "form": "How it is told",
 }  # fmt: skip
+_LEVELS = {
+    "leaf": "the category", "top": "the top category", "month": "the month", "day": "the day", "hour": "the hour", "class": "the kind of site",
+    "domain": "the site", "host": "the site's full address", "band": "a rough range", "rows": "rows", "answers": "answers only",
+}  # fmt: skip
+_SHAPES = ((r"bucket:(\d+)", r"steps of \1"), (r"P(\d+)D", r"\1 days"))
 
 
 def in_words(cut: Cut) -> str:
-    """A difference for people, such as "How far back: 365 days, you gave 30 days"."""
+    """A difference for people, such as "How far back: we asked for 365 days, you gave 30 days"."""
     what = _WORDS.get(cut.what, cut.what.removeprefix("field "))
-    plain = [re.sub(r"^bucket:", "steps of ", re.sub(r"^P(\d+)D$", r"\1 days", _WORDS.get(each, each))) for each in (cut.asked, cut.given)]
-    return what if cut.what.startswith("kind ") else f"{what}: {plain[0]}, you gave {plain[1]}"
+    if cut.what.startswith(("kind ", "part ")):
+        return what
+    asked, given = (_value(cut.what.removeprefix("field "), each) for each in (cut.asked, cut.given))
+    return f"{what}: we asked for {asked}, you gave {given}"
+
+
+def _value(of: str, value: str) -> str:
+    if value == "exact":
+        return f"the exact {of}"
+    for shape, said in _SHAPES:
+        value = re.sub(f"^{shape}$", said, value)
+    return _LEVELS.get(value, value)

@@ -53,15 +53,18 @@ def cuts(grant: Mapping[str, Any]) -> list[Cut]:
     an ask that names no more than is needed is the one that is given whole.
     """
     found: list[Cut] = []
+    # A kind that another clause gives was given.
+    kinds = {kind for clause in grant.get("authorization_details", ()) for kind in clause.get("datatypes", ())}
     for line in grant.get("narrowed", ()):
         dim, asked, given = line["dim"], line["asked"], line["given"]
         if dim == "kinds":
-            found += [Cut(f"kind {kind}", "yes", "nothing") for kind in asked if kind not in given]
+            found += [Cut(f"kind {kind}", "yes", "nothing") for kind in asked if kind not in given and kind not in kinds]
         elif dim == "action":
             found.append(Cut(f"part {line['clause']}", _said(asked), "nothing"))
         else:
             found.append(Cut(dim.replace("fields.", "field ").replace(".", " "), _said(asked), _said(given)))
-    return found
+    # Clauses of one part can lack the same.
+    return list(dict.fromkeys(found))
 
 
 def _said(value: Any) -> str:

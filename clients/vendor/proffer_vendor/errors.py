@@ -4,6 +4,7 @@
 ProfferError
 ├── NotConnected         no tokens are kept for this person
 ├── CallbackRefused      a callback that is not the answer to our request (state, RFC 9207 iss)
+│   └── CodeRefused      its code was mistyped, used before, or is older than a minute: ask again
 ├── Declined             the person said no (access_denied)
 ├── NotABroker           metadata or an answer that cannot be trusted or read
 ├── NotSigned            an agreement or statement that its parties did not sign as it stands
@@ -32,6 +33,10 @@ class NotConnected(ProfferError):
 
 class CallbackRefused(ProfferError):
     """The callback does not belong to the request this browser started, or comes from another broker; it must be ignored."""
+
+
+class CodeRefused(CallbackRefused):
+    """The broker did not take the callback's code, so that no grant has begun here: ask again."""
 
 
 class Declined(ProfferError):

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from proffer_vendor.asking import Ask
-from proffer_vendor.errors import BrokerRefused, CallbackRefused, Declined, NotABroker
+from proffer_vendor.errors import BrokerRefused, CallbackRefused, CodeRefused, Declined, GrantEnded, NotABroker
 from proffer_vendor.keys import SigningKey
 from proffer_vendor.tokens import Tokens
 from proffer_vendor.transport import Transport, check_address
@@ -85,7 +85,7 @@ class Vendor:
         return Pending(f"{self.endpoints()['authorization_endpoint']}?{query}", state, verifier)
 
     def finish(self, pending: Pending, query: Mapping[str, str]) -> Tokens:
-        """Exchanges the code of a callback; `query` is the callback's. Raises CallbackRefused, Declined, or what the broker says."""
+        """Exchanges the code of a callback; `query` is the callback's. Raises CallbackRefused, CodeRefused, Declined, or what the broker says."""
         if not hmac.compare_digest(query.get("state", "").encode(), pending.state.encode()):
             raise CallbackRefused("The callback does not carry the state of this request.")
         if query.get("iss") != self.issuer:
@@ -96,7 +96,13 @@ class Vendor:
             raise BrokerRefused(query.get("error_description") or query["error"], code=query["error"])
         if not query.get("code"):
             raise CallbackRefused("The callback carries neither a code nor an error.")
-        return self._tokens({"grant_type": "authorization_code", "code": query["code"], "redirect_uri": self.redirect_uri, "code_verifier": pending.verifier})
+        form = {"grant_type": "authorization_code", "code": query["code"], "redirect_uri": self.redirect_uri, "code_verifier": pending.verifier}
+        try:
+            return self._tokens(form)
+        except GrantEnded as error:
+            # `invalid_grant` is the broker's word for a wrong code as well (RFC 6749 section 5.2).
+            told = "The broker does not take this code: it was mistyped, used before, is older than a minute, or answers another request. Ask the person again."
+            raise CodeRefused(told) from error
 
     def refresh(self, tokens: Tokens) -> Tokens:
         """New tokens; the broker repeats the same refresh token. GrantEnded if the grant is over."""

@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,7 +85,8 @@ def signature(document: Any, number: int) -> Any:
         (signature(json.loads(json.dumps(VECTOR)), 0), 1, "does not verify: the person's signature does not fit what it says."),
         (signature(json.loads(json.dumps(VECTOR)), 1), 1, "does not verify: the vendor's signature does not fit what it says."),
         (flipped(VECTOR), 1, "does not verify: nobody could have signed what it says as an agreement."),
-        ({**VECTOR, "payload": "e30"}, 1, "(At /payload/type: Add this member.)"),
+        ({**VECTOR, "payload": "e30"}, 1, "nobody could have signed what it says as an agreement."),
+        ({**VECTOR, "payload": "__79"}, 1, "does not verify: what was signed is damaged: it can no longer be read as an agreement."),
         ({**VECTOR, "note": 1}, 1, "it is not in the form of a signed agreement."),
         ([], 2, "cannot be checked: it is no signed agreement, and holds neither statements of changes nor receipts."),
         ({"version": "KI-CR-v1.1.0"}, 2, "Only agreement.json, changes.json and receipts.json of a grant's page are signed."),
@@ -98,6 +100,7 @@ def test_what_it_finds(tmp_path: Path, document: Any, code: int, words: str) -> 
     assert (answer.exit_code, answer.stdout.count("\n")) == (code, 1), answer.stdout
     assert answer.stdout.startswith(str(file))
     assert words in answer.stdout
+    assert not re.search(r"At /|UTF-8|Add this", answer.stdout), "advice for whoever wrote the file"
     told = json.loads(verify(tmp_path / "nowhere", file, more=("--json",)).stdout)
     assert told["ok"] == (code == 0)
     assert told["files"][0]["sentence"] == answer.stdout.strip()
@@ -147,8 +150,25 @@ def test_a_chain_that_was_altered(kept: Kept, tmp_path: Path, name: str) -> None
         answer = verify(tmp_path / "nowhere", agreement, kept(name, change=change))
         assert answer.exit_code == 1, answer.stdout
         assert "does not verify: " in answer.stdout.splitlines()[1]
+
+
+@pytest.mark.parametrize("name", ["changes.json", "receipts.json"])
+def test_a_file_with_nothing_in_it_proves_nothing(kept: Kept, tmp_path: Path, name: str) -> None:
+    agreement = kept("agreement.json")
     empty = verify(tmp_path / "nowhere", agreement, kept(name, change=lambda file: {**file, "statements": [], "count": 0}))
-    assert (empty.exit_code, "0 statements of what changed" in empty.stdout) == (0, True)
+    said = empty.stdout.splitlines()[1]
+    assert empty.exit_code == 0
+    assert "no receipts and no statements of changes in it: nothing is proven." in said
+    assert "hold" not in said
+    cut = verify(tmp_path / "nowhere", agreement, kept(name, change=lambda file: {**file, "statements": []}))
+    assert (cut.exit_code, "not all of them are here" in cut.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("count", ["2", 2.0, True, None, [2]])
+def test_a_count_that_is_no_number_is_not_passed_over(kept: Kept, tmp_path: Path, count: Any) -> None:
+    agreement = kept("agreement.json")
+    answer = verify(tmp_path / "nowhere", agreement, kept("receipts.json", change=lambda file: {**file, "count": count}))
+    assert (answer.exit_code, "cannot be checked: it does not say in a whole number how many there are" in answer.stdout) == (2, True), answer.stdout
 
 
 def test_the_worst_counts(tmp_path: Path) -> None:
