@@ -28,7 +28,7 @@ def test_an_empty_one_says_how_to_fill_it(alice: Browser, path: str) -> None:
     page = alice.get(path)
     assert page.status_code == 200
     assert "Nothing is kept here yet." in page.text
-    assert "connect the extension" in page.text
+    assert "comes in a later release" in page.text
 
 
 def test_it_works(alice: Browser, clock: Clock) -> None:
