@@ -247,9 +247,12 @@ class Machine(RuleBasedStateMachine):
         else:
             given.tokens[-1].until = self.clock()
 
-    @rule(seconds=SECONDS)
-    def wait(self, seconds: int) -> None:
+    @rule(seconds=SECONDS, back=st.booleans())
+    def wait(self, seconds: int, back: bool) -> None:  # noqa: FBT001 - Hypothesis gives by name
+        """Time passes; perhaps every shop then comes back for fresh tokens, as shops do."""
         self.clock.advance(seconds=seconds)
+        for number in range(len(self.all) if back else 0):
+            self.refresh(number, "")
         # Her session may have ended as well.
         self.alice = Browser.of(self.app, "alice")
 
