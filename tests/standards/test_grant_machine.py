@@ -140,13 +140,15 @@ class Machine(RuleBasedStateMachine):
         given = Given(shop, code, self.clock() + oauth.CODE_LIVES, clauses if both else {"c1": clauses["c1"]})
         self.all.append(given)
 
-    @initialize(signed=st.booleans())
-    def connect(self, signed: bool) -> None:  # noqa: FBT001 - Hypothesis gives by name
-        """Begin where most of what can go wrong is near: with tokens for both clauses, signed or not."""
+    @initialize(signed=st.booleans(), late=st.booleans())
+    def connect(self, signed: bool, late: bool) -> None:  # noqa: FBT001 - Hypothesis gives by name
+        """Begin where most of what can go wrong is near: with tokens for both clauses, signed or not, before or after the end of one of them."""
         self.authorize(both=True, days=30)
         self.redeem(0)
         if signed:
             self.sign(0)
+        if late:
+            self.wait(6 * 3600, back=True)
 
     def took(self, given: Given, answer: Any) -> None:
         """Note what a token answer brought."""
@@ -247,9 +249,12 @@ class Machine(RuleBasedStateMachine):
         else:
             given.tokens[-1].until = self.clock()
 
-    @rule(seconds=SECONDS)
-    def wait(self, seconds: int) -> None:
+    @rule(seconds=SECONDS, back=st.booleans())
+    def wait(self, seconds: int, back: bool) -> None:  # noqa: FBT001 - Hypothesis gives by name
+        """Time passes; perhaps every shop then comes back for fresh tokens, as shops do."""
         self.clock.advance(seconds=seconds)
+        for number in range(len(self.all) if back else 0):
+            self.refresh(number, "")
         # Her session may have ended as well.
         self.alice = Browser.of(self.app, "alice")
 
@@ -331,7 +336,7 @@ class Machine(RuleBasedStateMachine):
 def run(household: Path, tmp_path: Path, *, deep: bool) -> Callable[[], None]:
     """The machine, for some orders of events; very many with --deep."""
     counts = settings(
-        max_examples=500 if deep else 15, stateful_step_count=50 if deep else 25, deadline=None, suppress_health_check=list(HealthCheck), database=None,
+        max_examples=500 if deep else 12, stateful_step_count=50 if deep else 25, deadline=None, suppress_health_check=list(HealthCheck), database=None,
         # A failure says enough as it is found; making it smaller takes minutes.
         phases=[Phase.generate], report_multiple_bugs=False,
     )  # fmt: skip
