@@ -103,12 +103,10 @@ def client_add(broker: "Broker", file: Any) -> None:
 @with_broker
 def client_invite(broker: "Broker", domain: str) -> None:
     """Print a token with which a vendor can register one client for DOMAIN itself, within seven days."""
-    from broker.fetching import NotFetched, host_of  # noqa: PLC0415 - see opened
+    from broker.fetching import is_host  # noqa: PLC0415 - see opened
     from broker.vendors import actions  # noqa: PLC0415 - see opened
 
-    try:
-        host_of(f"https://{domain}/")
-    except NotFetched:
+    if not is_host(domain):
         fail(f"{domain!r} is no domain. Give it in lower-case ASCII, such as books.example.", 2)
     click.echo(actions.invite(broker, domain).text)
 

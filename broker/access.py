@@ -145,9 +145,10 @@ def _use_up(access: Access, *, durably: bool) -> None:
             refuse_replay(access)
     except dpop.TooMany:
         raise errors.RateLimit(retry_after=60) from None
-    statement, row = oauth_actions.unused(access.proof)
-    if durably and not current.broker().write(lambda tx: statement.run(tx, row).rowcount):
-        refuse_replay(access)
+    if durably:
+        statement, row = oauth_actions.unused(access.proof)
+        if not current.broker().write(lambda tx: statement.run(tx, row).rowcount):
+            refuse_replay(access)
 
 
 def _route() -> dict[str, str]:
@@ -173,7 +174,7 @@ def access() -> Access:
 
 
 def token(scope: str, *, proof_with_entry: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let only calls in whose grant has a clause for `scope`; wrong and missing tokens are counted per address.
+    """Let only calls in whose grant has a clause for `scope`; wrong and missing tokens and proofs are counted per address.
 
     A proof opens one call: one read in this process, one write anywhere. With `proof_with_entry` the view itself uses it up, in the
     transaction that makes its entry.
@@ -186,13 +187,13 @@ def token(scope: str, *, proof_with_entry: bool = False) -> Callable[[Callable[P
             limits = current.broker().limits
             try:
                 found = look_up()
+                if not any(clause.action == action for clause in found.clauses):
+                    deny(found, ("no-clause",), _route())
+                    raise errors.NotGranted
+                _use_up(found, durably=request.method not in READS and not proof_with_entry)
             except (errors.NoToken, errors.InvalidToken, errors.InvalidProof):
                 limits.count("unauthenticated", current.address())
                 raise
-            if not any(clause.action == action for clause in found.clauses):
-                deny(found, ("no-clause",), _route())
-                raise errors.NotGranted
-            _use_up(found, durably=request.method not in READS and not proof_with_entry)
             g.access = found
             with limits.in_flight(found.client_id):
                 return view(*args, **kwargs)

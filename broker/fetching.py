@@ -28,13 +28,18 @@ class NotFetched(Exception):
     """The document could not be had; the message says why, for the operator."""
 
 
+def is_host(text: str) -> bool:
+    """Whether this has the form of a public host's name: labels in lower-case ASCII, the last of them no number."""
+    return _HOST.fullmatch(text) is not None
+
+
 def host_of(url: str) -> str:
     """The host of an address that may be fetched: https, a public name, the usual port, a plain path. Raises `NotFetched`."""
     try:
         parts = urlsplit(url)
     except ValueError:
         raise NotFetched("this is no address") from None
-    if url != f"https://{parts.netloc}{parts.path}" or not _HOST.fullmatch(parts.netloc):
+    if url != f"https://{parts.netloc}{parts.path}" or not is_host(parts.netloc):
         raise NotFetched("only https://, a host in lower-case letters and a path are taken: no port, name, query or fragment")
     if not _PATH.fullmatch(parts.path) or any(step in {".", ".."} for step in parts.path.lower().replace("%2e", ".").split("/")):
         raise NotFetched("the path has characters or steps that are not taken")
@@ -47,7 +52,7 @@ def is_public(address: str) -> bool:
         known = ipaddress.ip_address(address)
     except ValueError:
         return False
-    disguised = known.version == 6 and any(known in network for network in _DISGUISED)  # noqa: PLR2004 - IPv6
+    disguised = isinstance(known, ipaddress.IPv6Address) and any(known in network for network in _DISGUISED)
     return known.is_global and not (known.is_multicast or known.is_reserved or known.is_unspecified or disguised)
 
 

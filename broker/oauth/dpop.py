@@ -137,9 +137,10 @@ def _is_here(told: object, url: str) -> bool:
 
 def _in_time(claims: dict[str, Any], seconds: int) -> bool:
     iat, exp, nbf = claims.get("iat"), claims.get("exp", seconds), claims.get("nbf", seconds)
-    if not all(type(each) is int for each in (iat, exp, nbf)):
+    # A boolean is an integer to Python, and no time.
+    if not (type(iat) is int and type(exp) is int and type(nbf) is int):
         return False
-    return bool(seconds - OLDEST <= iat <= seconds + SKEW and exp >= seconds - SKEW and nbf <= seconds + SKEW)  # type: ignore[operator]
+    return seconds - OLDEST <= iat <= seconds + SKEW and exp >= seconds - SKEW and nbf <= seconds + SKEW
 
 
 def _until(claims: Any, method: str, url: str, nonce_key: bytes, now: dt.datetime) -> dt.datetime:
@@ -154,8 +155,7 @@ def _until(claims: Any, method: str, url: str, nonce_key: bytes, now: dt.datetim
 
 
 def verify(header: str | None, *, method: str, url: str, nonce_key: bytes, now: dt.datetime, token: bytes | None = None) -> Proof:
-    """Check a `DPoP` header for one call (RFC 9449 section 4.3); with `token`, the SHA-256 of an access
-    token, that the proof was made for that token.
+    """Check a `DPoP` header for one call (RFC 9449 section 4.3); with `token` (its SHA-256), that the proof was made for that access token.
 
     `url` is the configured origin and the path, never what the client calls us. Raises `BadProof` or `NonceWanted`.
     """

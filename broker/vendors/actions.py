@@ -106,9 +106,14 @@ def by_document(broker: Broker, client_id: str) -> queries.Client | None:
         known = queries.client(tx, client_id)
     if known and (not known.enabled or (known.checked_at and now - known.checked_at < documents.FRESH)):
         return known
+
+    def fetch(url: str) -> bytes:
+        # Each host that a stranger's document leads to, its own and that of its keys.
+        broker.limits.count("fetch", host_of(url))
+        return broker.fetch(url)
+
     try:
-        broker.limits.count("fetch", host_of(client_id))
-        metadata = documents.read(client_id, broker.fetch)
+        metadata = documents.read(client_id, fetch)
     except NotFetched as why:
         log.warning("the client %r could not be looked up: %s", client_id[:300], why)
         return None

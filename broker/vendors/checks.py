@@ -5,7 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, OKPKey
+from joserfc.jwk import KeySet, OKPKey, RSAKey
 from marshmallow import ValidationError
 
 from broker.vault.signing import anybody_can_sign
@@ -64,5 +64,5 @@ def check_key_set(value: dict[str, Any]) -> None:
     if all(key["kty"] == "RSA" for key in keys):
         raise ValidationError("Add an Ed25519 or P-256 key: agreements are signed with it.")
     for key in opened.keys:
-        if key.key_type == "RSA" and key.public_key.key_size not in RSA_BITS:  # type: ignore[union-attr]
+        if isinstance(key, RSAKey) and key.public_key.key_size not in RSA_BITS:
             raise ValidationError("RSA keys have 2048 to 4096 bits.")

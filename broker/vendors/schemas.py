@@ -1,14 +1,12 @@
 """What a client's metadata must look like (RFC 7591 names), for `broker client add` and, later, registration."""
 
-import re
-from typing import Any, Final
+from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate, validates
 
+from broker.fetching import is_host
 from broker.vendors.checks import check_key_set, check_redirect_uri
 from broker.vendors.words import plain_text
-
-_DOMAIN: Final = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{1,62}")
 
 
 class ClientMetadata(Schema):
@@ -35,7 +33,7 @@ class ClientMetadata(Schema):
 
     @validates("domain")
     def _domain(self, value: str, **_: object) -> None:
-        if not _DOMAIN.fullmatch(value):
+        if not is_host(value):
             raise ValidationError("Give the vendor's domain in lower-case ASCII, such as books.example.")
 
     @validates("jwks")

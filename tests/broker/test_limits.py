@@ -110,3 +110,11 @@ def test_refused_calls_fill_no_ledger(alice: Browser, bookshop: Shop) -> None:
     statuses = [bookshop.client.get(f"/v1/grants/{number}", base_url=ORIGIN, headers=headers).status_code for number in range(100)]
     assert statuses == [401] * 30 + [429] * 70
     assert entries() == before + 1
+
+
+def test_replays_are_counted_like_strangers(alice: Browser, bookshop: Shop) -> None:
+    """Whoever copied a call may show it again thirty times a minute, and is known to the person by one entry."""
+    bookshop.connect(alice)
+    headers = bookshop.prover.headers("GET", "/v1/events", bookshop.tokens["access_token"])
+    statuses = [bookshop.client.get("/v1/events", base_url=ORIGIN, headers=headers).status_code for _ in range(33)]
+    assert statuses == [200] + [401] * 30 + [429] * 2

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,12 +171,30 @@ def test_somebody_elses_key_is_not_the_vendors(shop: Shop, hosts: Hosts) -> None
 
 def test_one_host_is_asked_so_often_and_no_more(settings: Settings, clock: Clock, hosts: Hosts) -> None:
     """What strangers send must not turn the broker against a third host."""
-    from dataclasses import replace
-
     app = create_app(replace(settings, rate_fetch="2/minute"), clock, hosts.fetcher())
     try:
         shop = Shop(app, ID, "books.example", ECKey.generate_key("P-256", {"kid": "k1"}, private=True), app.test_client(), of_broker(app.extensions["broker"]))
         assert [shop.push().status_code for _ in range(4)] == [401, 401, 429, 429]
         assert len(hosts.asked) == 2
+    finally:
+        close_app(app)
+
+
+def test_no_third_host_is_asked_more_by_way_of_keys(settings: Settings, clock: Clock) -> None:
+    """Documents of many hosts that all say their keys are at one: its rate is its own, whoever leads there."""
+    asked: list[str] = []
+
+    def fetch(url: str) -> bytes:
+        asked.append(url)
+        host = url.split("/")[2]
+        told = {"client_id": url, "redirect_uris": [f"https://{host}/x"], "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://victim.example/keys"}
+        return b"no keys" if host == "victim.example" else json.dumps(told).encode()
+
+    app = create_app(replace(settings, rate_fetch="2/minute"), clock, fetch)
+    try:
+        key = ECKey.generate_key("P-256", {"kid": "k1"}, private=True)
+        shops = [Shop(app, f"https://h{number}.example/c", "", key, app.test_client(), of_broker(app.extensions["broker"])) for number in range(5)]
+        assert [shop.push().status_code for shop in shops] == [401, 401, 429, 429, 429]
+        assert asked.count("https://victim.example/keys") == 2
     finally:
         close_app(app)
