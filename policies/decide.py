@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from policies.clauses import Clause
+from policies.meeting import ANY
 from policies.purposes import covered
-from policies.slices import ANY, NONE, CarveOut, Slice, site_is_in
+from policies.slices import NONE, CarveOut, Slice, site_is_in
 from policies.terms import Deny, VendorFacts
 from policies.vocabulary import KINDS, rank
 from policies.windows import Window

@@ -7,124 +7,15 @@ from typing import Any
 from policies.clauses import Clause, Validity
 from policies.documents import Malformed
 from policies.duties import Duties
+from policies.meeting import ANY
 from policies.negotiate import Narrowing
 from policies.purposes import PURPOSES
-from policies.slices import ANY, SELF, Slice
+from policies.sentences import CAUSES, REASONS, TEMPLATES
+from policies.slices import SELF, Slice
 from policies.times import read_duration, read_instant, write_instant
 from policies.vocabulary import ANSWERS, DIMENSIONS, FIELDS, GROUPS, KINDS, REGIONS, SENSITIVE, SENSITIVE_CLASSES
 
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
-
-REASONS = {
-    "other-client": "The token belongs to another client.",
-    "grant-ended": "The grant has ended.",
-    "not-yet": "The grant has not begun yet.",
-    "grant-paused": "You have paused this grant.",
-    "unsigned": "The vendor has not signed the agreement.",
-    "no-clause": "Nothing in the grant is for what was asked.",
-    "wrong-purpose": "The purpose is not one that you allowed.",
-    "denied-by-terms": "Your terms forbid it.",
-    "wrong-form": "Rows or answers were asked that you did not allow.",
-    "filter-too-fine": "The filter was finer than what they may see.",
-    "out-of-slice": "What was asked and what you allowed have nothing in common.",
-    "rate": "They have looked as often as you allowed for today.",
-    "too-fast": "They asked too often in a short time.",
-    "token-ended": "The token had been given back.",
-    "other-key": "Whoever called did not have the key that the token was given to. Somebody may have taken the token.",
-    "bad-proof": "The call did not prove that it came from whoever holds the token's key. Somebody may have copied the token.",
-    "client-disabled": "This vendor's program is out of service here.",
-    "bad-request": "The request was not well formed.",
-    "invalid-cursor": "The place to go on from was not one we had given.",
-}
-"""Reason slug -> the sentence that the person reads."""
-
-CAUSES = {
-    "denied": "Your terms forbid it",
-    "not-in-terms": "Your terms give no more",
-    "sensitive": "Your terms do not open this sensitive subject",
-    "unknown-vendor": "Your terms say nothing to this vendor",
-    "base": "The standard agreement does not allow it",
-    "not-available": "This broker cannot do it yet",
-}
-
-TEMPLATES: Mapping[str, str] = {
-    "scope": "{name} may see {events}.",
-    "scope of answers": "{name} may learn {answers}, worked out from {events}.",
-    "answers too": "They may also learn {answers}.",
-    "places": "{kinds}, on {sites}",
-    "sources": "{kinds}, from {sites}",
-    "any site": "any site",
-    "any site of": "any {classes} site",
-    "sites of": "{sites}, if a {classes} site",
-    "self": "their own sites",
-    "host": "the address {host} alone",
-    "categories": "{places}, only {categories}",
-    "sensitive": "Nothing from {classes} sites, and no such products.",
-    "sensitive listed": "This includes {subjects}: sites, products and searches.",
-    "fields": "For each: {fields}.",
-    "hidden": "They may not see {fields}.",
-    "hidden field": "the {field}",
-    "window": "Only the last {length} {counts}.",
-    "window and newest": "Only the last {length} {counts}, and nothing from the last {newest}.",
-    "newest": "Nothing from the last {newest} counts.",
-    "after": "Nothing before {date} counts.",
-    "before": "Nothing from {date} on counts.",
-    "moment": "{date}, {time} UTC",
-    "by asking often": "By asking often they can work out the month.",
-    "rate": "They may look {reads} a day, at most.",
-    "rate of rows": "They may look {reads} a day and get {rows} a day, at most.",
-    "purposes": "They may use it only to {purposes}.",
-    "agreement": "This stands on the standard agreement {base}.",
-    "profiling": "build a profile of you",
-    "tracking": "track you",
-    "ai_training": "train AI with it",
-    "onward": "pass it on",
-    "must not": "They must not {uses}.",
-    "may": "They may {uses}.",
-    "processors": "They may pass it on to those who work for them: {names}.",
-    "no processors": "nobody yet named",
-    "anonymised": "They may pass it on to others once nobody can tell that it is yours.",
-    "retention": "They must delete each row within {retention}, and all within {on_end} of the end.",
-    "storage": "keep it in {regions}",
-    "portability": "give you a copy when you ask",
-    "breach_notice": "tell you of a leak within {length}",
-    "must": "They must {duties}.",
-    "contact": "{name} may write to your {channels} here, at most {times} in 30 days{topics}, to {purposes}.",
-    "ask": "{name} may ask you questions here, at most {times} in 30 days{topics}, to {purposes}.",
-    "topics": ", only about {categories}",
-    "write": "{name} may add {events}; nothing leaves your broker by this.",
-    "write sensitive": "It may add nothing from {classes} sites, and no such products.",
-    "write fields": "Of these it adds only {fields}.",
-    "write hidden": "It may not add {fields}.",
-    "gives": "In return they say: {gifts}.",
-    "part": "This part",
-    "whole": "This",
-    "ends": "{subject} ends {when}.",
-    "ends first": "{subject} ends {when}, whichever is first.",
-    "no end": "{subject} has no end of its own.",
-    "on a date": "on {date}",
-    "after your yes": "{length} after your yes",
-    "at any time": "You can end it at any time, at once.",
-    "narrowed": "{what}: they asked for {asked}, your terms allow {given}. {because}.",
-    "narrowed away": "Of one thing they asked for ({asked}) nothing can be given. {because}.",
-    "by a rule": "{because} (rule {rule})",
-    "lessened": "{what}: now {after}, before {before}.",
-    "fewer": "{what}: no longer {gone}, still {after}.",
-    "until": "until {date}",
-    "nothing of it": "Your terms give nothing of it",
-    "asked to read": "to see events of yours",
-    "asked to contact": "to write to you",
-    "asked to ask": "to ask you questions",
-    "asked otherwise": "on other conditions",
-    "bought nothing": "You bought nothing in this time.",
-    "frequency": "You bought on {days} in this time.",
-    "monetary": "On such a day you spent {bands} on average.",
-    "spent unknown": "Nothing of what you spent.",
-    "recency": "You last bought {weeks} ago.",
-    "bought lately": "You last bought less than a week ago.",
-    "bought unknown": "Nothing of when you last bought.",
-}
-"""One template per dimension, and for what is said once; another language is another such table. Vendors' words are quoted."""
 
 _FIELDS = "fields."
 _INNER_MARKS = {ord("“"): "‘", ord("”"): "’", ord("„"): "‚", ord('"'): "'", ord("«"): "‹", ord("»"): "›"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from policies import documents
 from policies.documents import Members
+from policies.meeting import ANY, meet_categories, meet_sets, meet_sites
 from policies.precision import SITE_PARTS, coarse
 from policies.times import period_start
 from policies.topics import topics
@@ -36,7 +37,6 @@ Alias = Callable[[str], str]
 Judge = Callable[..., dict[str, Any] | None]
 """`judge(event, alias=None)`: the trimmed row of a covered event, else None."""
 
-ANY = frozenset({"*"})
 NONE: frozenset[str] = frozenset()
 SELF = "self"
 
@@ -116,10 +116,10 @@ class Slice:
         # The meets of sets are normal, so that only fields and answers are left to do.
         return Slice(
             kinds=kinds,
-            sites=_meet_sites(self.sites, other.sites),
-            classes=_meet_sets(self.classes, other.classes),
+            sites=meet_sites(self.sites, other.sites),
+            classes=meet_sets(self.classes, other.classes),
             sensitive=self.sensitive & other.sensitive,
-            categories=_meet_categories(self.categories, other.categories),
+            categories=meet_categories(self.categories, other.categories),
             form="rows" if rows else "answers",
             answers=self.answers & other.answers if "purchase" in kinds else NONE,
             fields=normal_fields(fields, kinds),
@@ -135,9 +135,9 @@ class Slice:
         """Return the form that is compared, shown and signed (F2): one form for one meaning."""
         return replace(
             self,
-            sites=_meet_sites(self.sites, self.sites),
-            classes=_meet_sets(self.classes, self.classes),
-            categories=_meet_categories(self.categories, self.categories),
+            sites=meet_sites(self.sites, self.sites),
+            classes=meet_sets(self.classes, self.classes),
+            categories=meet_categories(self.categories, self.categories),
             fields=normal_fields(self.fields, self.kinds) if self.form == "rows" else {},
             answers=self.answers if "purchase" in self.kinds else NONE,
         )
@@ -314,37 +314,6 @@ def normal_fields(fields: Mapping[str, str], kinds: frozenset[str]) -> dict[str,
         for name in ("gtin", "sku", "variant"):
             levels.pop(name, None)
     return levels
-
-
-def _meet_sets(ours: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
-    if "*" in ours:
-        return ANY if "*" in theirs else theirs
-    return ours if "*" in theirs else ours & theirs
-
-
-def _meet_trees(ours: frozenset[str], theirs: frozenset[str], above: Callable[[str], frozenset[str]]) -> frozenset[str]:
-    """Meet sets whose members may lie within each other; of those that do, keep the wider.
-
-    Whoever asks may name a thousand, so each is looked up by what it lies within and not held against each other one.
-    """
-    if len(ours) == 1 and ours == theirs:
-        return ours
-    both = {each for each in ours if theirs & above(each)} | {each for each in theirs if ours & above(each)}
-    return frozenset(each for each in both if not (above(each) - {each}) & both)
-
-
-def _above_host(site: str) -> frozenset[str]:
-    labels = site[1:].split(".") if site.startswith("=") else []
-    return frozenset({"*", site, *(".".join(labels[start:]) for start in range(len(labels)))})
-
-
-def _above_path(path: str) -> frozenset[str]:
-    steps = path.split("/")
-    return frozenset({"*", *("/".join(steps[:end]) for end in range(1, len(steps) + 1))})
-
-
-_meet_sites = partial(_meet_trees, above=_above_host)
-_meet_categories = partial(_meet_trees, above=_above_path)
 
 
 def read_site(value: object, pointer: str) -> str:

@@ -8,6 +8,7 @@ from broker.ledger import narrowings
 from broker.words import joined, many
 from policies import explain
 from policies.purposes import PURPOSES
+from policies.sentences import REASONS
 from policies.vocabulary import ANSWERS, FIELDS, KINDS
 
 Entry = Mapping[str, Any]
@@ -175,7 +176,7 @@ def sentence(entry: Entry, names: Names) -> str:
 
 def reasons(entry: Entry) -> list[str]:
     """Every reason, each as a sentence."""
-    return [explain.reason(slug) if slug in explain.REASONS else _ENDED.get(slug, f"{slug}.") for slug in entry["reasons"]]
+    return [explain.reason(slug) if slug in REASONS else _ENDED.get(slug, f"{slug}.") for slug in entry["reasons"]]
 
 
 def narrowed(entry: Entry, names: Names) -> list[str]:

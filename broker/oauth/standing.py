@@ -13,7 +13,8 @@ from broker.events import sites
 from broker.terms import sentences
 from policies import explain_terms
 from policies.clauses import Clause
-from policies.slices import ANY, Slice
+from policies.meeting import ANY
+from policies.slices import Slice
 from policies.terms import Deny, Terms, VendorFacts
 from policies.vocabulary import FIELDS, KINDS, SITE_CLASSES
 from policies.windows import ALWAYS

@@ -19,9 +19,10 @@ from policies import explain_terms
 from policies.clauses import Clause, Validity
 from policies.compiled import Compiled
 from policies.decide import Asked, Grant, Permitted, decide
+from policies.meeting import ANY
 from policies.negotiate import capped
 from policies.purposes import PURPOSES
-from policies.slices import ANY, SELF, Slice
+from policies.slices import SELF, Slice
 from policies.terms import Deny, Rule, Terms, VendorFacts
 from policies.vocabulary import FIELDS, KINDS, SENSITIVE, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
 from policies.windows import Window

@@ -6,8 +6,9 @@ from dataclasses import replace
 from policies import explain_terms
 from policies.clauses import Clause
 from policies.explain import join
+from policies.meeting import ANY
 from policies.purposes import PURPOSES
-from policies.slices import ANY, NONE, CarveOut, Slice, normal_fields
+from policies.slices import NONE, CarveOut, Slice, normal_fields
 from policies.terms import Deny, Rule, Terms
 from policies.vocabulary import DIMENSIONS, FIELDS, KINDS, SENSITIVE_CATEGORIES, SENSITIVE_CLASSES
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from policies import explain
+from policies import explain, sentences
 from policies.clauses import MEMBERS, Clause, Validity, dimensions, rule_defaults
 from policies.decide import CHECKS
 from policies.negotiate import Narrowing, negotiate
@@ -251,14 +251,14 @@ def test_answers(found: dict[str, Any], sentences: list[str]) -> None:
 
 def test_every_template_says_its_places_by_name() -> None:
     """Another language is another table: it can put the parts in another order, and lose none."""
-    for template in explain.TEMPLATES.values():
+    for template in sentences.TEMPLATES.values():
         assert all(name is None or name.isidentifier() for _, name, _, _ in string.Formatter().parse(template))
 
 
 @given(worlds.terms_forms(), worlds.request_forms())
 def test_every_sentence_comes_from_the_table(terms: dict[str, Any], request: dict[str, Any]) -> None:
     """With a mark in each template, no sentence is without one."""
-    marked = {name: f"{text}¤" for name, text in explain.TEMPLATES.items()}
+    marked = {name: f"{text}¤" for name, text in sentences.TEMPLATES.items()}
     proposal = negotiate(Terms.parse(terms), Request.parse(request, worlds.BOOKS))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(explain, "TEMPLATES", marked)

@@ -9,11 +9,11 @@ from policies.answers import NEEDS
 from policies.clauses import MEMBERS, RATES, RATES_OF, rule_defaults
 from policies.decide import CHECKS, PROBLEMS
 from policies.duties import Duties
-from policies.explain import CAUSES, REASONS
 from policies.negotiate import CODES
 from policies.precision import BAND_EDGES, MINOR_DIGITS, SCALES
 from policies.purposes import PURPOSES
 from policies.roster import ROSTER
+from policies.sentences import CAUSES, REASONS
 from policies.terms import REQUESTS
 from policies.topics import TOPICS
 from policies.vocabulary import (

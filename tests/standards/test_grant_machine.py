@@ -124,7 +124,7 @@ class Machine(RuleBasedStateMachine):
             return next(grant.id for grant in queries.every(tx, self.alice.ring) if grant.id not in known)
 
     @rule(both=st.booleans(), days=st.sampled_from((1, 30, 100)))
-    def authorize(self, both: bool, days: int) -> None:  # noqa: FBT001 - Hypothesis gives by name
+    def authorize(self, *, both: bool, days: int) -> None:
         """Alice gives one clause or both, for some days; a shop without a token yet is finished first, so that grants are told apart."""
         if len(self.all) >= 5 or any(not each.redeemed for each in self.all):
             return
@@ -141,7 +141,7 @@ class Machine(RuleBasedStateMachine):
         self.all.append(given)
 
     @initialize(signed=st.booleans(), late=st.booleans())
-    def connect(self, signed: bool, late: bool) -> None:  # noqa: FBT001 - Hypothesis gives by name
+    def connect(self, *, signed: bool, late: bool) -> None:
         """Begin where most of what can go wrong is near: with tokens for both clauses, signed or not, before or after the end of one of them."""
         self.authorize(both=True, days=30)
         self.redeem(0)

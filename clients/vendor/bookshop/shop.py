@@ -28,6 +28,7 @@ from bookshop.vendor import ASK, SHELF, Book, Shop, categories, in_words, prices
 
 MOST_ROWS = 200
 MOST_PENDING = 1000
+COOKIE = {"SESSION_COOKIE_NAME": "bookshop", "SESSION_COOKIE_SAMESITE": "Lax", "SESSION_COOKIE_HTTPONLY": True}
 # A grant outlives the browser's window; browsers keep no cookie longer than this.
 REMEMBERED = timedelta(days=400)
 
@@ -47,13 +48,7 @@ class View:
 def create_app(shop: Shop) -> Flask:
     """The shop as a WSGI app. Requests on their way are kept in memory: whoever was asked at a restart just connects again."""
     app = Flask(__name__)
-    app.config.update(
-        SECRET_KEY=shop.secret,
-        SESSION_COOKIE_NAME="bookshop",
-        SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_HTTPONLY=True,
-        PERMANENT_SESSION_LIFETIME=REMEMBERED,
-    )
+    app.config.update(SECRET_KEY=shop.secret, PERMANENT_SESSION_LIFETIME=REMEMBERED, **COOKIE)
     app.jinja_env.globals.update(categories=categories, in_words=in_words, prices=prices, when=when, form_token=form_token, ask=ASK, shelf=SHELF)
     vendor, store = shop.vendor(), shop.store()
     pending: dict[str, Pending] = {}

@@ -149,11 +149,12 @@ def _check(payload: str, signature: Mapping[str, str], content: Mapping[str, Any
 def _key(jwk: Any) -> Key:
     try:
         key = import_key(dict(jwk))
-        key.public_key  # noqa: B018 - a point that is not on its curve is noticed only here
+        # A point that is not on its curve is noticed only here.
+        public: Any = key.public_key
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise NotSigned("A party's key cannot be used.") from error
     # The highest bit is the sign of x; what is left may be written with a prime too many.
-    if isinstance(key, OKPKey) and int.from_bytes(key.public_key.public_bytes_raw(), "little") % 2**255 % _PRIME in _SMALL:
+    if isinstance(key, OKPKey) and int.from_bytes(public.public_bytes_raw(), "little") % 2**255 % _PRIME in _SMALL:
         raise NotSigned("A party's key is a point of small order: anybody could sign in its name.")
     return key
 

@@ -240,12 +240,17 @@ def test_purposes_that_show_different_rows_are_shown_apart(life: Browser, booksh
     assert [len(bookshop.read(f"?purpose=dpv:{each}").json["items"]) for each in ("ProvideProductRecommendations", "CustomerCare")] == [7, 4]
 
 
-def test_the_extension_is_told_what_your_terms_keep_out(alice: Browser, clock: Clock) -> None:
+def test_the_extension_is_told_what_your_terms_keep_out(alice: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A deny of whole events binds what is added; one of fields only what is shown (policies.md, K3), so it is not named here."""
     terms(alice, {"id": "no-titles", "fields": ["title"]}, {"id": "no-toys", "sites": ["toys.example"]}, {"id": "no-books", "categories": ["books"], "actions": ["read"]})
     pages: list[str] = []
     form = alice.form
-    alice.form = lambda path: pages.append(alice.get(path).text) or form(path)  # type: ignore[method-assign, func-returns-value]
+
+    def looked_at(path: str) -> dict[str, Any]:
+        pages.append(alice.get(path).text)
+        return form(path)
+
+    monkeypatch.setattr(alice, "form", looked_at)
     extension = Extension.connect(alice)
     assert part(pages[0], "cuts-1").endswith("may not add anything on toys.example. Your rule “Nobody may see anything on toys.example”.")
     assert pages[0].count("Your rule “") == part(pages[0], "cuts-1").count("Your rule “") == 1
@@ -255,9 +260,10 @@ def test_the_extension_is_told_what_your_terms_keep_out(alice: Browser, clock: C
     assert "A book" in alice.get("/activity").text
 
 
-@pytest.mark.parametrize("beside", [True, False])
-def test_what_nothing_can_be_given_of_is_said(life: Browser, bookshop: Shop, beside: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("parts", [1, 2])
+def test_what_nothing_can_be_given_of_is_said(life: Browser, bookshop: Shop, parts: int) -> None:
     """Also beside a part that can be given."""
+    beside = parts > 1
     terms(life)
     answers = asking(want={"form": "answers", "answers": ["frequency", "recency"]}, fields={})
     answers["why"] = "To thank good customers"
