@@ -74,8 +74,7 @@ def _cut(grant: Grant, denies: Collection[Deny], facts: VendorFacts, now: dt.dat
     for number, clause in enumerate(grant.clauses, 1):
         if clause.validity.until is not None and now >= clause.validity.until:
             continue
-        # An upload is judged by whole events (K3).
-        mine = [deny for deny in denies if deny.speaks_of(facts, clause.action) and (clause.action != "write" or deny.fields is None)]
+        mine = [deny for deny in denies if deny.speaks_of(facts, clause.action)]
         part = f"Part {number}. " if len(grant.clauses) > 1 else ""
         # Where one rule takes all of it, the others take nothing more.
         said = [(deny, shrinking(deny, clause, grant.name)) for deny in [each for each in mine if _takes_all(each, clause)][:1] or mine]

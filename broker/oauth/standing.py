@@ -52,9 +52,6 @@ def given_to(told: VendorFacts) -> VendorFacts:
 def cuts(terms: Terms, told: VendorFacts, clause: Clause, name: str) -> list[str]:
     """What each deny takes from a clause when it is used, as a sentence that ends with the rule's name."""
     speaking = [deny for deny in terms.deny if deny.speaks_of(given_to(told), clause.action)]
-    if clause.action == "write":
-        # An upload is judged by whole events (K3): what is kept of each is chosen on the page itself.
-        speaking = [deny for deny in speaking if deny.fields is None]
     found = [(deny, part) for deny in speaking if (part := sentences.within(deny, clause)) is not None]
     return [f"{_cut(part, clause, name)} {TEMPLATES['rule'].format(rule=explain_terms.name(deny))}" for deny, part in found]
 

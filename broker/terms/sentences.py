@@ -101,6 +101,9 @@ def within(deny: Deny, clause: Clause) -> Deny | None:
 
     Whether it speaks of the vendor and the action is for the caller to ask.
     """
+    if clause.action == "write" and deny.fields is not None:
+        # An upload is judged by whole events (K3).
+        return None
     purposes = None if deny.purposes is None else frozenset(purpose for purpose in clause.purposes if deny.hits(purpose))
     if purposes is not None and not purposes:
         return None
