@@ -15,7 +15,7 @@ ENDED, API, GRANTS, BEST = "standards/test_rfc7009.py", "standards/test_rfc6750.
 DETAILS, PKCE, LOOPBACK, ISS = "standards/test_rfc9396.py", "standards/test_rfc7636.py", "standards/test_rfc8252.py", "standards/test_rfc9207.py"
 RESOURCE, MACHINE, FUZZ = "standards/test_rfc8707.py", "standards/test_grant_machine.py", "standards/test_fuzz.py"
 DOCUMENT, REGISTRATION = "standards/test_client_id_metadata.py", "standards/test_rfc7591.py"
-CHANGES, SIGNING, READ = "broker/grants/test_changes.py", "broker/grants/test_countersigning.py", "broker/events/test_read.py"
+NARROWING, SIGNING, READ = "broker/grants/test_narrowing.py", "broker/grants/test_countersigning.py", "broker/events/test_read.py"
 
 HELD: dict[int, list[str]] = {
     1: [f"{PAR}::test_authorize_needs_a_pushed_request"],
@@ -98,14 +98,14 @@ HELD: dict[int, list[str]] = {
     81: [f"{GRANTS}::test_one_refresh_token_in_twenty_calls_at_once"],
     82: [f"{TOKEN}::test_refresh_never_widens"],
     83: [f"{TOKEN}::test_refresh_after_the_end"],
-    85: [f"{CHANGES}::test_a_narrowed_grant_shows_less_at_once"],
+    85: [f"{NARROWING}::test_a_narrowed_grant_shows_less_at_once"],
     86: [f"{ENDED}::test_a_refresh_token_hands_the_grant_back", f"{ENDED}::test_an_access_token_ends_alone"],
     87: [f"{ENDED}::test_another_clients_token_has_no_effect"],
     88: [f"{ENDED}::test_another_clients_token_has_no_effect"],
     89: [f"{ENDED}::test_it_needs_the_client"],
     90: [f"{GRANTS}::test_an_end_while_pages_are_read", f"{GRANTS}::test_an_end_while_one_page_is_read"],
     91: [f"{MACHINE}::test_nothing_leaves_without_a_grant", f"{GRANTS}::test_an_end_against_each_way_to_a_token", f"{GRANTS}::test_an_end_against_the_decision"],
-    92: [f"{CHANGES}::test_a_part_taken_away_is_refused_and_the_others_work"],
+    92: [f"{NARROWING}::test_a_part_taken_away_is_refused_and_the_others_work"],
     93: [f"{GRANTS}::test_an_end_on_one_process_is_one_on_all"],
     95: [f"{GRANTS}::test_another_grant_is_like_one_that_never_was", f"{SIGNING}::test_another_grant_is_like_one_that_never_was"],
     97: [f"{BEST}::test_a_copy_of_the_database_opens_nothing", f"{BEST}::test_a_stolen_database_in_another_broker"],
