@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from broker import access, cors, documentation, headers, health, layout, problems, session
+from broker import access, confirming, cors, documentation, headers, health, layout, problems, session
 from broker.config import Settings, from_environment
 from broker.db import utcnow
 from broker.events.answers import answers as answers_api
 from broker.events.api import api as events_api
 from broker.events.pages import pages as events_pages
+from broker.factors.pages import pages as factors_pages
 from broker.grants.actions import end_again
 from broker.grants.api import api as grants_api
 from broker.grants.pages import pages as grants_pages
@@ -20,6 +21,7 @@ from broker.home.pages import pages as home_pages
 from broker.imports.pages import pages as imports_pages
 from broker.ledger.actions import Denials
 from broker.ledger.pages import pages as ledger_pages
+from broker.notices.pages import pages as notices_pages
 from broker.oauth import metadata
 from broker.oauth.dpop import Seen
 from broker.oauth.endpoints import oauth
@@ -29,10 +31,12 @@ from broker.opening import open_broker
 from broker.people.pages import pages as people_pages
 from broker.terms.pages import pages as terms_pages
 from broker.vendors.actions import seed_extension
+from broker.vendors.pages import pages as vendors_pages
 
 CAPABILITIES = (
-    home_pages, people_pages, oauth, oauth_pages, metadata.metadata, terms_pages, grants_pages, grants_api, events_api, answers_api, events_pages,
-    imports_pages, ledger_pages, documentation.documentation, health.health,
+    home_pages, people_pages, factors_pages, notices_pages, oauth, oauth_pages, metadata.metadata,
+    terms_pages, grants_pages, grants_api, events_api, answers_api, events_pages,
+    imports_pages, ledger_pages, vendors_pages, documentation.documentation, health.health,
 )  # fmt: skip
 
 
@@ -65,6 +69,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] 
     problems.setup(app)
     layout.setup(app, settings)
     session.setup(app, broker)
+    confirming.setup(app)
     for blueprint in CAPABILITIES:
         app.register_blueprint(blueprint)
     return app

@@ -70,6 +70,16 @@ def person_add(broker: "Broker") -> None:
     click.echo(f"{broker.settings.origin}/sign-up/{actions.make_link(broker).text}")
 
 
+@person.command("reset")
+@click.argument("name")
+@with_broker
+def person_reset(broker: "Broker", name: str) -> None:
+    """Print a one-use link, valid for 15 minutes, with which NAME chooses a new password; using it ends all their sessions."""
+    from broker.people import actions  # noqa: PLC0415 - see opened
+
+    click.echo(f"{broker.settings.origin}/sign-up/{actions.make_link(broker, person_named(broker, name)).text}")
+
+
 @main.group()
 def client() -> None:
     """Vendors' clients."""

@@ -11,6 +11,8 @@ from flask import Flask, Response, g, request
 from broker import current, errors
 from broker.grants import queries as grant_queries
 from broker.ledger import actions as ledger
+from broker.notices import actions as notices
+from broker.notices.actions import Notice
 from broker.oauth import actions as oauth_actions
 from broker.oauth import dpop, queries
 from broker.vault import credentials
@@ -128,6 +130,9 @@ def look_up() -> Access:
         broker.limits.check("unauthenticated", current.address())
         # The person sees that somebody came back after the end, or without the key.
         deny(access, tuple(reason for reason, holds in reasons.items() if holds), _route())
+        if reasons["other-key"]:
+            about = {"client": access.client_id, "vendor": access.vendor_id, "grant": access.grant}
+            notices.tell(broker, access.person_id, Notice("other-key", about, once=access.grant))
         raise errors.InvalidProof if proof is None else errors.InvalidToken
     return access
 

@@ -58,6 +58,8 @@ class Settings:
     rate_upload_events: str = _setting("20000/day", "Uploaded events per grant of an extension.")
     rate_unauthenticated: str = _setting("30/minute", "Requests per address whose sender could not be told: wrong tokens, wrong clients, unknown links.")
     rate_sign_in_name: str = _setting("5/15 minutes", "Sign-in attempts per name.")
+    rate_invite: str = _setting("20/day", "Invites for vendors that one person makes.")
+    rate_recovery: str = _setting("5/day", "Attempts with a recovery code per name.")
     rate_sign_in_address: str = _setting("30/hour", "Sign-in attempts per address.")
 
     def __post_init__(self) -> None:

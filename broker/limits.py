@@ -13,7 +13,7 @@ from limits import RateLimitItem, parse
 from broker.config import Settings
 from broker.errors import RateLimit
 
-_RATES: Final = ("vendor_read", "par", "token", "fetch", "upload", "upload_events", "unauthenticated", "sign_in_name", "sign_in_address")
+_RATES: Final = ("vendor_read", "par", "token", "fetch", "upload", "upload_events", "unauthenticated", "sign_in_name", "sign_in_address", "recovery", "invite")
 MOST_KEYS: Final = 100_000
 
 

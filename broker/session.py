@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
 from flask import Flask, Response, g, redirect, request, url_for
+from flask import session as form_session
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import CSRFError
@@ -62,12 +63,25 @@ def set_cookie(response: BaseResponse, credential: Credential) -> None:
     )
 
 
+def welcome(credential: Credential, target: str) -> BaseResponse:
+    """Begin a session in this browser, and lead on to one of our pages."""
+    # A new session gets new form tokens: what another session's page holds cannot be sent with it.
+    form_session.clear()
+    response = redirect(target, 303)
+    set_cookie(response, credential)
+    return response
+
+
 def find_person() -> Person | None:
     """Who is signed in in this browser, if anybody."""
     broker = current.broker()
     credential = credentials.parse(broker.vault.route_key, "ss", request.cookies.get(cookie_name(broker), ""))
-    if credential is None:
-        return None
+    return session_person(credential) if credential else None
+
+
+def session_person(credential: Credential) -> Person | None:
+    """Whose live session a credential is, if anybody's."""
+    broker = current.broker()
     with broker.reading() as tx:
         session = queries.session(broker, tx, credential)
         name = queries.name_of(broker, tx, credential.person_id) if session else ""

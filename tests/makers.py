@@ -29,7 +29,7 @@ from broker.vendors.actions import EXTENSION_REDIRECTS, add_client
 ORIGIN = "http://localhost:8440"
 UNLIMITED = {
     f"rate_{name}": "1000000/second"
-    for name in ("vendor_read", "par", "token", "fetch", "upload", "upload_events", "unauthenticated", "sign_in_name", "sign_in_address")
+    for name in ("vendor_read", "par", "token", "fetch", "upload", "upload_events", "unauthenticated", "sign_in_name", "sign_in_address", "recovery", "invite")
 }
 
 
@@ -70,6 +70,10 @@ class Browser:
         client = app.test_client()
         client.set_cookie("session-8440", people.sign_in_as(broker, person_id).text, domain="localhost")
         return cls(app, name, person_id, client)
+
+    def sign_in_again(self) -> None:
+        """A new session in the same browser, for what needs a fresh one after time has passed."""
+        self.client.set_cookie("session-8440", people.sign_in_as(self.app.extensions["broker"], self.person_id).text, domain="localhost")
 
     @property
     def ring(self) -> Any:

@@ -19,6 +19,8 @@ from broker.grants.agreements import Background
 from broker.grants.models import agreements as agreement_rows
 from broker.grants.models import answers, changes, grants, use
 from broker.ledger import actions as ledger
+from broker.notices import actions as notices
+from broker.notices.actions import Notice
 from broker.opening import Broker
 from broker.vault import heads
 from broker.vault.envelope import OpenKey
@@ -230,6 +232,8 @@ class _Change:
     # The clauses that are left, and their new columns, where it was narrowed.
     clauses: tuple[Clause, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)
+    # What the person should hear of besides.
+    notice: Notice | None = None
 
     @property
     def statement(self) -> str:
@@ -264,6 +268,8 @@ def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, 
             return False
         if say:
             say(tx)
+        if change.notice is not None:
+            notices.add(tx, ring, key, change.notice, now)
         return True
 
     changed = broker.write(job, ending=True)
@@ -307,9 +313,11 @@ def _stating(ring: Keyring, grant: queries.Grant, change: _Change, now: dt.datet
     return say
 
 
-def revoke(broker: Broker, person_id: bytes, grant_id: bytes, *, by: dict[str, str] | None = None, reason: str = "") -> bool:
+def revoke(
+    broker: Broker, person_id: bytes, grant_id: bytes, *, by: dict[str, str] | None = None, reason: str = "", notice: Notice | None = None
+) -> bool:  # fmt: skip
     """End a grant for good. When this returns, no read, redemption or refresh that starts later succeeds, on any process."""
-    return _change(broker, person_id, grant_id, _Change("revoke", "revoked", queries.LIVE, by or ledger.PERSON, reason))
+    return _change(broker, person_id, grant_id, _Change("revoke", "revoked", queries.LIVE, by or ledger.PERSON, reason, notice=notice))
 
 
 def pause(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:

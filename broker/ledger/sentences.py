@@ -30,7 +30,7 @@ _ENDED: Final = {
     "over": "It reached its end date.",
     "uncollected": "Nobody came to use it.",
 }
-_FACTORS: Final = {"password": "your password", "passkey": "a passkey", "totp": "a code from your app", "recovery": "a recovery code"}
+FACTORS: Final = {"password": "your password", "passkey": "a passkey", "totp": "a code from your app", "recovery": "a recovery code"}
 
 
 def moment(entry: Entry) -> dt.datetime:
@@ -117,11 +117,17 @@ def _refuse(entry: Entry, who: str) -> str:
 
 
 def _factor(entry: Entry, _who: str) -> str:
-    return f"A way to sign in was set: {_FACTORS.get(entry.get('factor', ''), 'another one')}."
+    way = FACTORS.get(entry.get("factor", ""), "another one")
+    change = {"changed": "was changed", "removed": "was taken away", "reset": "was set anew, by the operator's link", "added": "was added"}
+    if entry.get("factor") == "recovery":
+        return "New recovery codes were made; earlier ones no longer work."
+    return f"A way to sign in {change[entry['change']]}: {way}." if entry.get("change") in change else f"A way to sign in was set: {way}."
 
 
 def _sign_in(entry: Entry, _who: str) -> str:
-    return f"You signed in with {_FACTORS.get(entry.get('factor', ''), 'another way')}."
+    if entry.get("again"):
+        return f"You proved once more that it is you, with {FACTORS.get(entry.get('factor', ''), 'another way')}."
+    return f"You signed in with {FACTORS.get(entry.get('factor', ''), 'another way')}."
 
 
 def _version(entry: Entry) -> str:
@@ -157,8 +163,8 @@ _SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
     "terms": _terms,
     "sign_in": _sign_in,
     "factor": _factor,
-    "device": _fixed("Your devices changed."),
-    "recovery": _fixed("Your recovery codes changed."),
+    "device": lambda entry, _who: f"You ended {many(entry.get('ended', 1), 'other session')}.",
+    "recovery": _fixed("A recovery code was used to sign in, and all other sessions ended."),
     "settings": _fixed("You changed your settings."),
     "key": _fixed("The broker made a new key for your events."),
     "key_destroyed": _fixed("The broker destroyed a key, so what it closed can never be read again."),

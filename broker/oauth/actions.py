@@ -19,6 +19,8 @@ from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
 from broker.grants.models import grants
 from broker.ledger import actions as ledger
+from broker.notices import actions as notices
+from broker.notices.actions import Notice
 from broker.oauth import gate, queries
 from broker.oauth.callers import Caller, Spent
 from broker.oauth.dpop import Proof
@@ -145,7 +147,10 @@ def _use_up(tx: Connection, person_id: bytes, opened: queries.Opened, state: str
         raise Conflict("This request was answered already, or can no longer be answered. The vendor has to ask again.")
 
 
-def give(broker: Broker, person_id: bytes, opened: queries.Opened, pushed: queries.Pushed, given: grant_actions.Given, *, terms_version: int) -> Credential:
+def give(
+    broker: Broker, person_id: bytes, opened: queries.Opened, pushed: queries.Pushed, given: grant_actions.Given, *, terms_version: int,
+    notice: Notice | None = None,
+) -> Credential:  # fmt: skip
     """The person's yes, one transaction (rule G3): the request used up, the grant with its entry, the code whose 60 s start here.
 
     `Conflict` where it was answered already, the terms moved on, or the person ended a grant of this client after it asked.
@@ -166,6 +171,8 @@ def give(broker: Broker, person_id: bytes, opened: queries.Opened, pushed: queri
             raise Conflict("You ended a grant to this vendor after it asked. It has to ask again.")
         given.insert(tx)
         tx.execute(insert(codes).values(row))
+        if notice is not None:
+            notices.add(tx, given.ring, given.entry_key, notice, now)
 
     broker.write(job)
     return code
@@ -289,8 +296,9 @@ def _replayed(broker: Broker, client: Client, code: Credential, now: dt.datetime
     with broker.reading() as tx:
         row = tx.execute(select(codes).where(codes.c.person_id == code.person_id, codes.c.hash == code.hash)).first()
     if row is not None and row.used_at is not None and row.client_id == client.client_id and now - row.used_at >= DOUBLE_SUBMIT:
-        by = {"role": "broker"}
-        grant_actions.revoke(broker, code.person_id, row.grant_id, by=by, reason="code_replayed")
+        about = {"client": client.client_id, "vendor": client.vendor_id, "grant": grant_queries.to_text(row.grant_id)}
+        notice = Notice("code-replayed", about)
+        grant_actions.revoke(broker, code.person_id, row.grant_id, by={"role": "broker"}, reason="code_replayed", notice=notice)
 
 
 def refresh(broker: Broker, caller: Caller, form: Mapping[str, str], limits: Limits) -> Issued:

@@ -20,6 +20,14 @@ class Caller:
     jkt: str = ""
 
 
+class Replayed(gate.Refused):
+    """An assertion that was used before: the same `invalid_client` as for any other that is not good, and the person it may concern is told."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__("invalid_client", gate.NO_CLIENT, 401)
+        self.client = client
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
     """An id that may be used once, until it can no longer be valid; whoever comes second is refused by `clash`."""
@@ -52,7 +60,7 @@ def authenticate(broker: Broker, form: Mapping[str, str], authorization: str | N
     named = form.get("client_id", client_id)
     if client is None or not known or named != client_id or form.get("client_assertion_type") != assertion.TYPE:
         raise gate.invalid_client()
-    return client, [Spent(client_id, verified.jti, verified.until, gate.invalid_client())]
+    return client, [Spent(client_id, verified.jti, verified.until, Replayed(client))]
 
 
 def _named(broker: Broker, client_id: str) -> Client | None:

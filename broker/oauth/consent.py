@@ -1,7 +1,7 @@
 """What stands on the consent page: the request as its person sees it, negotiated against their terms, with their own rows."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -179,6 +179,19 @@ def _gifts(consent: Consent) -> list[Mapping[str, str]]:
 def absolute(consent: Consent, now: dt.datetime) -> list[Clause]:
     """The clauses as they would be given now: `c1`, `c2` … with their days of beginning and end."""
     return [choice.chosen.starting(now).with_id(f"c{number}") for number, choice in enumerate(consent.given, 1)]
+
+
+def step_up(consent: Consent, clauses: Sequence[Clause], now: dt.datetime) -> str:
+    """Why giving this needs a fresh sign-in (a reason of `confirming`): a new vendor, something sensitive, or more than a running grant gives; else ""."""
+    if consent.own:
+        return ""
+    if not consent.earlier:
+        return "new-vendor"
+    running = [clause for grant in consent.earlier if grant.state(now) in grant_queries.LIVE for clause in grant.clauses]
+    more = [clause for clause in clauses if not any(clause <= each for each in running)]
+    if any(clause.slice.sensitive for clause in more):
+        return "sensitive"
+    return "wider" if more else ""
 
 
 def add_previews(broker: Broker, ring: Keyring, consent: Consent) -> None:

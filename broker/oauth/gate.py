@@ -11,6 +11,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 MAX_BODY: Final = 32 * 1024
 MAX_PARAMETERS: Final = 30
 NO_GRANT: Final = "This code or refresh token is not valid, or no longer."
+NO_CLIENT: Final = "The client could not be authenticated."
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -37,7 +38,7 @@ def invalid_grant() -> Refused:
 
 def invalid_client() -> Refused:
     """`invalid_client`, 401: one sentence for every cause (rule A7)."""
-    return Refused("invalid_client", "The client could not be authenticated.", 401)
+    return Refused("invalid_client", NO_CLIENT, 401)
 
 
 def check_envelope(method: str, content_type: str, query: str, encoding: str, length: int | None) -> None:

@@ -12,7 +12,10 @@ from werkzeug.wrappers import Response
 
 from broker import current, errors, headers
 from broker import rows as shown_rows
+from broker.confirming import fresh
 from broker.grants import actions as grant_actions
+from broker.grants import queries as grant_queries
+from broker.notices.actions import Notice
 from broker.oauth import actions, choices, consent, queries
 from broker.oauth.consent import Consent
 from broker.opening import Broker
@@ -196,17 +199,30 @@ def _about(made: Consent) -> dict[str, Any]:
 
 
 def _give(broker: Broker, who: Person, made: Consent, now: dt.datetime) -> Any:
+    clauses = consent.absolute(made, now)
+    reason = consent.step_up(made, clauses, now)
+    if reason:
+        # The form that asks for the proof leads to the vendor too.
+        headers.widen_form_action(made.pushed.parameters["redirect_uri"])
+        fresh(reason)
     details = consent.details(made, sec_gpc=request.headers.get("Sec-GPC") == "1")
     try:
         given = grant_actions.give(
-            broker, who.ring, made.client, consent.absolute(made, now), background=consent.background(made, details["shown"]), details=details, now=now
+            broker, who.ring, made.client, clauses, background=consent.background(made, details["shown"]), details=details, now=now
         )
-        code = actions.give(broker, who.person_id, made.opened, made.pushed, given, terms_version=made.terms_version)
+        code = actions.give(broker, who.person_id, made.opened, made.pushed, given, terms_version=made.terms_version, notice=_first(made, given))
     except errors.TermsChanged:
         return _page(_load(who, made.opened.request_id.hex(), None), status=409, changed=True)
     except errors.Unprocessable as refused:
         return _page(made, _mistakes(refused), status=422)
     return back(broker, made.pushed, code=code)
+
+
+def _first(made: Consent, given: grant_actions.Given) -> Notice | None:
+    """What the person hears of their first grant to a vendor."""
+    if made.own or made.earlier:
+        return None
+    return Notice("new-vendor", {"client": made.client.client_id, "vendor": made.client.vendor_id, "grant": grant_queries.to_text(given.grant_id)})
 
 
 def back(broker: Broker, pushed: queries.Pushed, *, code: Credential | None = None, error: str = "") -> Response:

@@ -1,17 +1,19 @@
 """Reading the authorization server's rows: the token of a call, a pushed request, the requests a person has opened."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from broker.db import AnyRow, Prepared
 from broker.grants.models import grants
 from broker.oauth.models import codes, pushed_requests, requests, tokens
 from broker.opening import Broker
 from broker.people.models import people
+from broker.vault import credentials
 from broker.vault.credentials import Credential
 from broker.vault.envelope import Place
 from broker.vendors.models import clients, vendors
@@ -102,6 +104,22 @@ def waiting(tx: Connection, person_id: bytes, now: dt.datetime) -> list[Opened]:
     """Requests this person opened and left unanswered, that can still be answered; oldest first."""
     wanted = select(requests).where(requests.c.person_id == person_id, requests.c.state == "waiting", requests.c.decide_by > now)
     return [_opened(row) for row in tx.execute(wanted.order_by(requests.c.opened_at))]
+
+
+def asked_by(tx: Connection, person_id: bytes) -> list[tuple[str, dt.datetime]]:
+    """(client id, first time) of every client whose request this person has opened."""
+    wanted = select(requests.c.client_id, func.min(requests.c.opened_at)).where(requests.c.person_id == person_id)
+    return [(row[0], row[1]) for row in tx.execute(wanted.group_by(requests.c.client_id))]
+
+
+def shown_with(broker: Broker, tx: Connection, client_id: str, form: Mapping[str, str]) -> tuple[bytes, bytes] | None:
+    """(person_id, grant_id) of the code or refresh token in a token call, if it is this client's."""
+    for kind, table, member in (("ac", codes, "code"), ("rt", tokens, "refresh_token")):
+        shown = credentials.parse(broker.vault.route_key, kind, form.get(member, ""))
+        if shown is not None:
+            row = tx.execute(select(table.c.grant_id, table.c.client_id).where(table.c.person_id == shown.person_id, table.c.hash == shown.hash)).first()
+            return (shown.person_id, row.grant_id) if row is not None and row.client_id == client_id else None
+    return None
 
 
 def collect_by(tx: Connection, person_id: bytes, grant_id: bytes) -> dt.datetime | None:

@@ -1,5 +1,6 @@
 """Authlib's authorization server with our gate before it and our transactions behind it (rules A1-A11)."""
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import orjson
@@ -13,7 +14,9 @@ from broker import current, errors
 from broker.grants import details
 from broker.grants import queries as grant_queries
 from broker.ledger import actions as ledger
-from broker.oauth import actions, callers, dpop, gate, schemas
+from broker.notices import actions as notices
+from broker.notices.actions import Notice
+from broker.oauth import actions, callers, dpop, gate, queries, schemas
 from broker.oauth.dpop import Proof
 from broker.oauth.gate import Refused
 from broker.vendors.queries import Client
@@ -100,7 +103,11 @@ class Server(AuthorizationServer):
         proof = _proof(request, endpoint)
         if proof is not None:
             ids.append(callers.Spent(proof.jkt, proof.jti, proof.until, bad_proof()))
-        actions.use_up(broker, ids)
+        try:
+            actions.use_up(broker, ids)
+        except callers.Replayed as replayed:
+            _tell_of_replay(replayed.client, request.payload.data)
+            raise
         return callers.Caller(client, proof.jkt if proof else "")
 
     def save_token(self, token: object, request: object) -> None:
@@ -129,6 +136,18 @@ def _tell(other: actions.OtherKey, client: Client) -> None:
     grant = grant_queries.to_text(other.grant_id)
     entry = ledger.Entry("read", current.broker().now(), by=by, outcome="denied", reasons=("other-key",), grant=grant, request=g.get("request_id"))
     current.denials().record(other.person_id, entry)
+    about = {"client": client.client_id, "vendor": client.vendor_id, "grant": grant}
+    notices.tell(current.broker(), other.person_id, Notice("other-key", about, once=grant))
+
+
+def _tell_of_replay(client: Client, form: Mapping[str, str]) -> None:
+    """Tell the person whose code or refresh token came with an assertion that was used before; where neither came, nobody was meant yet."""
+    broker = current.broker()
+    with broker.reading() as tx:
+        concerned = queries.shown_with(broker, tx, client.client_id, form)
+    if concerned is not None:
+        about = {"client": client.client_id, "vendor": client.vendor_id, "grant": grant_queries.to_text(concerned[1])}
+        notices.tell(broker, concerned[0], Notice("assertion-replayed", about, once=client.client_id))
 
 
 def bad_proof() -> Refused:

@@ -4,13 +4,13 @@ from typing import Any, Final
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask import session as form_session
-from werkzeug.wrappers import Response
 
 from broker import current, errors
-from broker.people import actions, queries
-from broker.session import cookie_name, own_path, person, set_cookie, signed_in
+from broker.factors import actions as factors
+from broker.factors import passkeys
+from broker.people import actions, agents, queries
+from broker.session import cookie_name, own_path, person, signed_in, welcome
 from broker.vault import credentials
-from broker.vault.credentials import Credential
 
 pages: Final = Blueprint("people", __name__)
 
@@ -19,25 +19,18 @@ def _fields(refused: errors.Unprocessable) -> dict[str, str]:
     return {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}
 
 
-def _welcome(credential: Credential, target: str) -> Response:
-    # A new session gets new form tokens: what another session's page holds cannot be sent with it.
-    form_session.clear()
-    response = redirect(target, 303)
-    set_cookie(response, credential)
-    return response
-
-
 @pages.get("/sign-up/<link>")
 def sign_up_form(link: str) -> Any:
     """The form behind a one-use link."""
     broker = current.broker()
     credential = credentials.parse(broker.vault.route_key, "su", link)
     with broker.reading() as tx:
-        is_open = credential is not None and queries.link_is_open(broker, tx, credential)
-    if not is_open:
+        row = queries.open_link(broker, tx, credential) if credential else None
+        name = queries.name_of(broker, tx, row.person_id) if row and row.person_id else ""
+    if row is None:
         broker.limits.count("unauthenticated", current.address())
         return render_template("people/link_over.html"), 404
-    return render_template("people/sign_up.html", link=link, name="", errors={})
+    return render_template("people/sign_up.html", link=link, name=name, again=bool(row.person_id), errors={})
 
 
 @pages.post("/sign-up/<link>")
@@ -46,13 +39,13 @@ def sign_up(link: str) -> Any:
     broker, form = current.broker(), request.form
     broker.limits.check("unauthenticated", current.address())
     try:
-        credential = actions.sign_up(broker, link, form.get("name", ""), form.get("password", ""), form.get("again", ""))
+        credential = actions.sign_up(broker, link, form.get("name", ""), form.get("password", ""), form.get("again", ""), device())
     except errors.NotFound:
         broker.limits.count("unauthenticated", current.address())
         return render_template("people/link_over.html"), 404
     except errors.Unprocessable as refused:
-        return render_template("people/sign_up.html", link=link, name=form.get("name", ""), errors=_fields(refused), failed=True), 422
-    return _welcome(credential, "/")
+        return render_template("people/sign_up.html", link=link, name=form.get("name", ""), again="reset" in form, errors=_fields(refused), failed=True), 422
+    return welcome(credential, "/")
 
 
 @pages.get("/sign-in")
@@ -63,7 +56,18 @@ def sign_in() -> Any:
         return redirect(target, 303)
     with current.broker().reading() as tx:
         nobody = queries.count(tx) == 0
-    return render_template("people/sign_in.html", target=target, name="", errors={}, nobody=nobody)
+    return render_template("people/sign_in.html", target=target, name="", errors={}, nobody=nobody, asked=_asked())
+
+
+def _asked() -> str:
+    """What the browser is asked for where somebody signs in by a passkey."""
+    broker = current.broker()
+    return passkeys.asking(factors.party(broker), "sign-in", b"", broker.now().timestamp())
+
+
+def device() -> str:
+    """What the browser of this request calls itself."""
+    return agents.named(request.headers.get("User-Agent", ""))
 
 
 def _signed_in_already() -> bool:
@@ -81,15 +85,17 @@ def sign_in_with_password() -> Any:
     try:
         broker.limits.count("sign_in_address", current.address())
         broker.limits.count("sign_in_name", queries.name_tag(broker, name).hex())
-        credential = actions.sign_in(broker, name, form.get("password", ""))
+        found = actions.sign_in(broker, name, form.get("password", ""), device())
     except errors.Unprocessable as refused:
-        return render_template("people/sign_in.html", target=target, name=name, errors=_fields(refused), nobody=False, failed=True), 422
+        return render_template("people/sign_in.html", target=target, name=name, errors=_fields(refused), nobody=False, failed=True, asked=_asked()), 422
     except errors.RateLimit as limited:
         minutes = -(-(limited.retry_after or 60) // 60)
         sentence = f"Too many attempts. Wait {minutes} minute{'s' if minutes > 1 else ''} and try again."
-        page = render_template("people/sign_in.html", target=target, name=name, errors={"": sentence}, nobody=False, failed=True)
+        page = render_template("people/sign_in.html", target=target, name=name, errors={"": sentence}, nobody=False, failed=True, asked=_asked())
         return page, 429, {"Retry-After": str(limited.retry_after)}
-    return _welcome(credential, target)
+    if isinstance(found, str):
+        return render_template("factors/code.html", ticket=found, target=target, errors={})
+    return welcome(found, target)
 
 
 @pages.post("/sign-out")

@@ -7,9 +7,9 @@ from werkzeug.datastructures import MultiDict
 
 from broker.errors import BadRequest, NotFound, Unprocessable
 from broker.terms import forms, schemas
-from broker.terms.actions import free_id
+from broker.terms.actions import JOINABLE, free_id
 from broker.terms.forms import MISTAKES, Form, Mistakes
-from policies.terms import Deny, Rule, Terms
+from policies.terms import REQUESTS, Deny, Rule, Terms
 
 OWN: Final = frozenset({"csrf_token", "based_on"})
 
@@ -130,6 +130,20 @@ def differing(old: Terms, new: Terms) -> list[Rule | Deny]:
     """The rules of the new version that are new or not as they were."""
     known = old.rules
     return [rule for name, rule in new.rules.items() if known.get(name) != rule]
+
+
+def is_looser(old: Terms, new: Terms) -> bool:
+    """Whether the new version could let anything through that the old one keeps; where that is hard to tell, it says so too."""
+    asking = REQUESTS.index(new.requests) < REQUESTS.index(old.requests)
+    allowing = not all(any((rule.vendors <= each.vendors or "*" in each.vendors) and rule.clause <= each.clause for each in old.allow) for rule in new.allow)
+    forbidding = all(any(_forbids_all_of(each, deny) for each in new.deny) for deny in old.deny)
+    return asking or allowing or not forbidding
+
+
+def _forbids_all_of(deny: Deny, other: Deny) -> bool:
+    """Whether a deny takes whatever the other one takes: in each of its lists it is open or names as much."""
+    parts = [(getattr(deny, name), getattr(other, name)) for name in ("purposes", *JOINABLE)]
+    return all(mine is None or (theirs is not None and theirs <= mine) for mine, theirs in parts)
 
 
 def is_same(old: Terms, new: Terms) -> bool:

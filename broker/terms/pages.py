@@ -6,6 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 
 from broker import current, errors
+from broker.confirming import fresh
 from broker.grants import queries as grants
 from broker.oauth import queries as oauth
 from broker.session import own_path, person, signed_in
@@ -188,6 +189,8 @@ def save() -> Any:
         change = _read(form, terms)
         if form.get("based_on", "") != str(number):
             return _effects(change, number, terms, moved=True)
+        if changes.is_looser(terms, change.terms):
+            fresh("looser")
         if not changes.is_same(terms, change.terms):
             actions.set_terms(broker, who.person_id, change.document, based_on=number, about=change.about)
     except Mistaken as mistaken:
@@ -204,13 +207,15 @@ def save() -> Any:
 def undo() -> Any:
     """Put the version before the last change that still stands in force again, as a new one; pressed again, it goes one change further back."""
     broker, who = current.broker(), person()
-    number, _ = _in_force()
+    number, terms = _in_force()
     with broker.reading() as tx:
         undone = queries.last_change(tx, who.person_id, number)
     if undone == 0 or request.form.get("based_on", "") != str(number):
         raise errors.Conflict("Your terms were changed meanwhile, so nothing was undone. Look at them again.")
     with broker.reading() as tx:
         earlier = queries.at(tx, who.ring, undone - 1)
+    if changes.is_looser(terms, earlier):
+        fresh("looser")
     about = {"change": "restore", "restored": undone - 1}
     actions.set_terms(broker, who.person_id, earlier.to_json(), based_on=number, about=about)
     flash("Undone. Your terms are what they were before.", "good")

@@ -202,6 +202,8 @@ class Vault:
         self.nonce_key: bytes = host["nonce"]
         self._pepper: bytes = host["pepper"]
         self.name_tag = derive.tagger(self._pepper, "sign-in name")
+        # What the broker hands out at sign-in and must know again, without writing it down.
+        self.challenge_tag = derive.tagger(self._pepper, "sign-in challenge")
         self._host = OpenKey(bytes(16), derive.subkey(self._pepper, "seal"))
         self._cursor = OpenKey(bytes(16), derive.subkey(host["cursor"], "seal"), WRAPS)
 

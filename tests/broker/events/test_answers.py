@@ -37,9 +37,10 @@ SHOWN: dict[str, Any] = {**HABITS, "purposes": ["dpv:CustomerCare"], "want": {"f
 
 
 @pytest.fixture
-def noon(clock: Clock) -> dt.datetime:
-    """The clock stands at noon (UTC), so that a test stays within one day."""
+def noon(alice: Browser, clock: Clock) -> dt.datetime:
+    """The clock stands at noon (UTC), so that a test stays within one day; alice has just signed in."""
     clock.advance(seconds=(12 * 3600 - clock().timestamp()) % 86400)
+    alice.sign_in_again()
     return clock()
 
 

@@ -376,6 +376,7 @@ def test_a_grant_says_what_it_waits_for(stored: Browser, bookshop: Shop, clock: 
 def test_the_consent_page_tells_what_can_be_read_by_earlier_grants(stored: Browser, bookshop: Shop, clock: Clock) -> None:
     for sign in (True, True, True, True, False):
         clock.advance(minutes=1)
+        stored.sign_in_again()
         bookshop.connect(stored, sign=sign)
     stored.post(f"/grants/{_ids(stored)[1]}/pause", page="/grants")
     page = " ".join(re.sub(r"<[^>]+>", "", stored.get(stored.open(bookshop.ask())).text).split())

@@ -1,0 +1,1 @@
+"""Notices: what a person should hear of, written down in the transaction of the act itself."""

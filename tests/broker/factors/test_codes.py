@@ -1,0 +1,183 @@
+"""Authenticator apps and recovery codes: each code counts once, however it is written (K50, K51)."""
+
+import datetime as dt
+import re
+import threading
+from typing import Any
+
+import pyotp
+import pytest
+from flask import Flask
+from makers import ORIGIN, Browser, Clock
+from signing_in import HERE, PASSWORD, hidden, token_on
+from werkzeug.test import TestResponse
+
+from broker.errors import Unprocessable
+from broker.factors import actions, codes
+from broker.ledger import queries as ledger
+
+
+@pytest.fixture
+def secret(alice: Browser, clock: Clock) -> str:
+    """Alice's app, set up as a person does it."""
+    page = alice.post("/devices/app", page="/devices").text
+    shown = re.search(r"<code>([A-Z2-7 ]+)</code>", page)
+    assert shown
+    found = shown[1].replace(" ", "")
+    sealed = hidden(page, "secret")
+    wrong = alice.post("/devices/app/set", {"secret": sealed, "code": "000000"}, page="/devices")
+    assert wrong.status_code == 422
+    assert "This code is wrong" in wrong.text
+    answer = alice.post("/devices/app/set", {"secret": sealed, "code": pyotp.TOTP(found).at(clock())}, page="/devices")
+    assert answer.status_code == 303
+    # The code that set it up is used. From the beginning of another step no test crosses into the next by chance.
+    clock.advance(seconds=61 - clock().timestamp() % 30)
+    return found
+
+
+def step(secret: str, clock: Clock, off: int = 0) -> str:
+    """The code of the step that is now, or of one so many before or after it."""
+    return pyotp.TOTP(secret).at(clock() + dt.timedelta(seconds=30 * off))
+
+
+class Half:
+    """A sign-in that waits for its code."""
+
+    def __init__(self, app: Flask, name: str = "alice") -> None:
+        self.client = app.test_client()
+        data = {"csrf_token": token_on(self.client, "/sign-in"), "name": name, "password": PASSWORD, "next": "/requests"}
+        answer = self.client.post("/sign-in", data=data, **HERE)
+        assert answer.status_code == 200
+        assert "The code from your app" in answer.text
+        self.ticket = hidden(answer.text, "ticket")
+
+    def send(self, code: str, ticket: str | None = None) -> TestResponse:
+        data = {"csrf_token": token_on(self.client, "/sign-in"), "ticket": ticket or self.ticket, "code": code, "next": "/requests"}
+        return self.client.post("/sign-in/code", data=data, **HERE)
+
+
+def test_it_works(app: Flask, secret: str, clock: Clock) -> None:
+    """The password alone opens nothing; a code does, however its digits are spaced."""
+    half = Half(app)
+    assert half.client.get("/requests", base_url=ORIGIN).status_code == 303
+    code = step(secret, clock)
+    answer = half.send(f" {code[:3]} {code[3:]} ")
+    assert (answer.status_code, answer.location) == (303, "/requests")
+    assert half.client.get("/requests", base_url=ORIGIN).status_code == 200
+
+
+@pytest.mark.parametrize("again", ["{0}", " {0}", "{0} ", "{0[0]} {0[1]}{0[2]}{0[3]}{0[4]}{0[5]}", "{0[0]}-{0[1]}{0[2]}{0[3]}{0[4]}{0[5]}"])
+def test_a_code_counts_once(app: Flask, secret: str, clock: Clock, again: str) -> None:
+    """RFC 6238 section 5.2: not with spaces either, nor one of a step before."""
+    code, before = step(secret, clock), step(secret, clock, -1)
+    assert Half(app).send(code).status_code == 303
+    half = Half(app)
+    assert half.send(again.format(code)).status_code == 422
+    assert half.send(before).status_code == 422
+    clock.advance(seconds=30)
+    assert half.send(step(secret, clock)).status_code == 303
+
+
+@pytest.mark.parametrize("code", ["", "12345", "1234567", "²23456", "１２３４５６", "12345a", "123\x00456", "0x1234", "+12345"])
+def test_what_is_no_code(app: Flask, secret: str, clock: Clock, code: str) -> None:
+    half = Half(app)
+    assert half.send(code).status_code == 422
+    assert half.send(step(secret, clock)).status_code == 303
+
+
+def test_one_step_of_a_slow_clock_is_taken(app: Flask, secret: str, clock: Clock) -> None:
+    half = Half(app)
+    assert half.send(step(secret, clock, -2)).status_code == 422
+    assert half.send(step(secret, clock, 2)).status_code == 422
+    assert half.send(step(secret, clock, -1)).status_code == 303
+
+
+def test_the_half_done_sign_in_has_an_end(app: Flask, secret: str, clock: Clock) -> None:
+    """Five minutes, and for whom the password was right."""
+    half = Half(app)
+    for ticket in ("x", half.ticket[:-4] + "AAAA"):
+        assert half.send(step(secret, clock), ticket).location.startswith("/sign-in")
+    clock.advance(minutes=6)
+    answer = half.send(step(secret, clock))
+    assert answer.location.startswith("/sign-in?next=")
+    assert half.client.get("/requests", base_url=ORIGIN).status_code == 303
+
+
+def test_a_race_has_one_winner(app: Flask, alice: Browser, secret: str, clock: Clock) -> None:
+    """S4: eight at once with one code, and with one recovery code."""
+    broker = app.extensions["broker"]
+    (recovery, *_) = actions.new_recovery_codes(broker, alice.person_id)
+    code = step(secret, clock)
+    tickets = [Half(app).ticket for _ in range(8)]
+
+    def race(act: Any) -> list[int]:
+        barrier, won = threading.Barrier(8), []
+
+        def run(number: int) -> None:
+            barrier.wait()
+            try:
+                act(number)
+            except Unprocessable:
+                return
+            won.append(number)
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        return won
+
+    assert len(race(lambda number: actions.sign_in_with_code(broker, tickets[number], code))) == 1
+    assert len(race(lambda _number: actions.sign_in_with_recovery(broker, "alice", recovery))) == 1
+
+
+def test_it_can_be_taken_away(app: Flask, alice: Browser, secret: str) -> None:
+    assert secret
+    assert "A code from your app is asked for" in alice.get("/devices").text
+    assert alice.post("/devices/app/remove", page="/devices").status_code == 303
+    client = app.test_client()
+    data = {"csrf_token": token_on(client, "/sign-in"), "name": "alice", "password": PASSWORD}
+    assert client.post("/sign-in", data=data, **HERE).status_code == 303
+
+
+def test_the_secret_offered_is_for_its_session(alice: Browser, bob: Browser, clock: Clock) -> None:
+    page = alice.post("/devices/app", page="/devices").text
+    found = re.search(r"<code>([A-Z2-7 ]+)</code>", page)
+    assert found
+    code = pyotp.TOTP(found[1].replace(" ", "")).at(clock())
+    assert bob.post("/devices/app/set", {"secret": hidden(page, "secret"), "code": code}, page="/devices").status_code == 403
+    assert alice.post("/devices/app/set", {"secret": hidden(page, "secret"), "code": code}, page="/devices").status_code == 303
+
+
+def recover(app: Flask, name: str, code: str) -> TestResponse:
+    client = app.test_client()
+    return client.post("/sign-in/recovery", data={"csrf_token": token_on(client, "/sign-in/recovery"), "name": name, "code": code}, **HERE)
+
+
+def test_recovery(app: Flask, alice: Browser, bob: Browser) -> None:
+    """K50: each once, whatever its case and hyphens; it ends every other session, stands in the ledger, and is told at Home."""
+    shown = re.findall(r"[0-9a-z]{5}(?:-[0-9a-z]{5}){5}", alice.post("/devices/codes", page="/devices").text)
+    assert len(set(shown)) == codes.RECOVERY_CODES
+    assert "10 codes left" in alice.get("/devices").text
+    assert recover(app, "bob", shown[0]).status_code == 422
+    assert recover(app, "nobody", shown[0]).status_code == 422
+    assert recover(app, "alice", shown[0].upper().replace("-", " ")).location == "/devices"
+    assert alice.get("/requests").status_code == 303
+    assert bob.get("/requests").status_code == 200
+    again = recover(app, "alice", shown[0])
+    assert again.status_code == 422
+    assert "Name or recovery code is wrong" in again.text
+    assert recover(app, " Alice ", shown[1]).status_code == 303
+    back = Browser.of(app, "alice")
+    assert "Somebody signed in with a recovery code" in back.get("/").text
+    with app.extensions["broker"].reading() as tx:
+        acts = [entry["act"] for entry in ledger.page(tx, back.ring).entries]
+    assert acts.count("recovery") == 2
+
+
+def test_new_codes_replace_the_old_ones(app: Flask, alice: Browser) -> None:
+    old = re.findall(r"[0-9a-z]{5}(?:-[0-9a-z]{5}){5}", alice.post("/devices/codes", page="/devices").text)
+    new = re.findall(r"[0-9a-z]{5}(?:-[0-9a-z]{5}){5}", alice.post("/devices/codes", page="/devices").text)
+    assert recover(app, "alice", old[0]).status_code == 422
+    assert recover(app, "alice", new[0]).status_code == 303
