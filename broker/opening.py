@@ -15,8 +15,9 @@ from broker.config import Settings
 from broker.db import DATA, KEYS, Store, utcnow
 from broker.fetching import Fetcher
 from broker.limits import Limits
-from broker.vault.keys import Keyring, Vault
+from broker.vault.keys import Keyring
 from broker.vault.slots import NoKey
+from broker.vault.vault import Vault
 from broker.writer import Writer
 
 T = TypeVar("T")

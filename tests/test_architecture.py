@@ -18,7 +18,7 @@ RANK = ("vault", "ledger", "notices", "people", "factors", "vendors", "terms", "
 ORDER = ("models", "queries", "actions")
 # Pure or leaf modules of the lower half, by folder, beside models, queries and actions.
 LEAVES = {
-    "vault": {"envelope", "derive", "slots", "keys", "heads", "credentials", "passwords", "signing"},
+    "vault": {"envelope", "derive", "slots", "keys", "vault", "heads", "credentials", "passwords", "signing"},
     "ledger": {"proofs", "sentences", "narrowings"},
     "notices": {"sentences"},
     "people": {"agents"},

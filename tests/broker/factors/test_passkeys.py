@@ -10,7 +10,7 @@ from authenticator import PRESENT, Authenticator, b64
 from flask import Flask
 from flask.testing import FlaskClient
 from makers import ORIGIN, Browser, Clock
-from signing_in import HERE, asked, hidden
+from signing_in import HERE, PASSWORD, asked, hidden
 from werkzeug.test import TestResponse
 
 from broker.ledger import queries as ledger
@@ -105,6 +105,18 @@ def test_a_challenge_is_for_its_purpose_and_session(app: Flask, alice: Browser, 
         assert refused.status_code == 422
         assert "No passkey was made" in refused.text
     assert add(alice, made)[1].status_code == 303
+
+
+def test_a_challenge_to_confirm_makes_no_passkey(alice: Browser, device: Authenticator, clock: Clock) -> None:
+    """The same session's, for another purpose."""
+    clock.advance(minutes=10)
+    question = alice.post("/devices/codes", page="/devices").text
+    assert alice.post("/devices/codes", {"confirm": "sign-in", "confirm_password": PASSWORD}, page="/devices").status_code == 200
+    other = Authenticator()
+    foreign = json.dumps({**json.loads(asked(question, "show")), "user": {"id": b64(alice.person_id)}})
+    refused = alice.post("/devices/passkeys", {"passkey": other.make(foreign), "passkey_name": "x"}, page="/devices")
+    assert refused.status_code == 422
+    assert add(alice, other)[1].status_code == 303
 
 
 @pytest.mark.parametrize("answer", ["", "null", "[]", "{", '{"response": 1}', '{"rawId": 1, "response": {"userHandle": 2}}', "x" * 20_000, '{"rawId":"' + "A" * 9000 + '"}'])
