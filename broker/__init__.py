@@ -19,6 +19,7 @@ from broker.grants.api import api as grants_api
 from broker.grants.pages import pages as grants_pages
 from broker.home.pages import pages as home_pages
 from broker.imports.pages import pages as imports_pages
+from broker.keys.pages import pages as keys_pages
 from broker.ledger.actions import Denials
 from broker.ledger.pages import pages as ledger_pages
 from broker.notices.pages import pages as notices_pages
@@ -34,7 +35,7 @@ from broker.vendors.actions import seed_extension
 from broker.vendors.pages import pages as vendors_pages
 
 CAPABILITIES = (
-    home_pages, people_pages, factors_pages, notices_pages, oauth, oauth_pages, metadata.metadata,
+    home_pages, people_pages, factors_pages, keys_pages, notices_pages, oauth, oauth_pages, metadata.metadata,
     terms_pages, grants_pages, grants_api, events_api, answers_api, events_pages,
     imports_pages, ledger_pages, vendors_pages, documentation.documentation, health.health,
 )  # fmt: skip

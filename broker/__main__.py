@@ -36,9 +36,12 @@ def serve() -> None:
         with broker.reading() as tx:
             nobody = queries.count(tx) == 0
         link = actions.make_link(broker).text if nobody else ""
+        sealed = broker.vault.sealed
     click.echo(f"Proffer runs at {found.origin}/ and keeps its data in {found.data_dir}. Stop it with Ctrl-C.")
     if link:
         click.echo(f"Make your account here, once, within 15 minutes:\n\n    {found.origin}/sign-up/{link}\n")
+    if sealed:
+        click.echo(f"It is sealed: unlock it at {found.origin}/unlock, or run `broker unlock` in another terminal.")
     sys.stdout.flush()
     run_server(found)
 
@@ -221,23 +224,26 @@ def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: 
 
     person_id = person_named(broker, name)
     with broker.reading() as tx:
-        mine = [each for each in queries.every(tx, broker.keyring(person_id)) if each.status in queries.LIVE]
-    chosen = [each for each in mine if everything or each.id == grant or (vendor and each.details["client"]["domain"] == vendor)]
+        mine = [each for each in queries.outlines(tx, person_id) if each.status in queries.LIVE]
+    chosen = [each for each in mine if everything or each.id == grant or (vendor and each.domain == vendor)]
     if not chosen:
         if not (grant or vendor or everything):
             raise click.UsageError("Say which: a grant's id, --vendor DOMAIN, or --all.")
         fail("No such grant is live; nothing had to be ended.")
     for each in chosen:
         actions.revoke(broker, person_id, each.grant_id, by={"role": "operator"})
-        click.echo(f"Ended {each.id} ({each.details['client']['domain'] or each.client_id}).")
+        click.echo(f"Ended {each.id} ({each.domain or each.client_id}).")
 
 
 def _late_commands() -> None:
     from broker.demo import demo  # noqa: PLC0415 - they need the group above
     from broker.imports.cli import take_in  # noqa: PLC0415 - the same
+    from broker.keys.cli import keys, unlock  # noqa: PLC0415 - the same
 
     main.add_command(demo)
     main.add_command(take_in)
+    main.add_command(keys)
+    main.add_command(unlock)
 
 
 _late_commands()

@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 PREFIX = "BROKER_"
 RANGES = {
     "port": (1, 65535), "workers": (1, 256), "threads": (1, 256), "session_idle_days": (1, 3650), "session_days": (1, 3650), "import_max_mib": (1, 4096),
-    "rate_client_in_flight": (1, 10_000),
+    "rate_client_in_flight": (1, 10_000), "lock_after": (0, 10_080),
 }  # fmt: skip
 JURISDICTION = re.compile(r"[A-Z]{2}")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -46,6 +46,7 @@ class Settings:
     threads: int = _setting(4, "Request threads in each process.")
     sandbox: bool = _setting(False, "Say on every page and in the metadata that the people in this broker are synthetic.")
     log_level: str = _setting("INFO", "Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.")
+    lock_after: int = _setting(0, "Minutes without anybody at a page after which the broker seals itself; 0 is never.")
     session_idle_days: int = _setting(30, "Days without a visit after which a session ends.")
     session_days: int = _setting(90, "Days after which a session ends in any case.")
     import_max_mib: int = _setting(256, "Largest file the Import page takes, in MiB.")
@@ -58,6 +59,7 @@ class Settings:
     rate_upload_events: str = _setting("20000/day", "Uploaded events per grant of an extension.")
     rate_unauthenticated: str = _setting("30/minute", "Requests per address whose sender could not be told: wrong tokens, wrong clients, unknown links.")
     rate_sign_in_name: str = _setting("5/15 minutes", "Sign-in attempts per name.")
+    rate_unlock: str = _setting("5/15 minutes", "Attempts to unlock the broker per address.")
     rate_invite: str = _setting("20/day", "Invites for vendors that one person makes.")
     rate_recovery: str = _setting("5/day", "Attempts with a recovery code per name.")
     rate_sign_in_address: str = _setting("30/hour", "Sign-in attempts per address.")

@@ -206,6 +206,12 @@ class Store:
         with self.engine.connect() as connection, transaction(connection):
             yield connection
 
+    def vacuum(self) -> None:
+        """Write the file anew without what was deleted from it."""
+        with self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("VACUUM")
+
     def close(self) -> None:
         """Close every connection this store holds."""
         with self._lock:

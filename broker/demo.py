@@ -88,6 +88,7 @@ def _fill(settings: Settings, seed: int, metadata: dict[str, Any]) -> dict[str, 
     passwords = {name: _password() for name in ("Alice", "Bob")}
     with opened(settings) as broker:
         add_client(broker, ClientMetadata().load(metadata))
+        broker.vault.add_recovery_key()
         alice, bob = (people.add(broker, name, password) for name, password in passwords.items())
         _store(broker, alice, seed)
         _store(broker, bob, seed + 1, days=BOBS_DAYS)

@@ -234,6 +234,10 @@ class Sealed(BrokerError):
     slug, title, status = "sealed", "The broker is sealed", 503
     default = "The broker is sealed. Its operator must unlock it."
 
+    def __init__(self, detail: str = "", **evidence: Any) -> None:
+        """Whoever asks may come again in a minute."""
+        super().__init__(detail, **{"retry_after": 60, **evidence})
+
 
 class StorageFull(BrokerError):
     """Too little room on the disk to take anything in."""

@@ -30,6 +30,7 @@ MENU = (
         (
             ("Devices & sign-in", "/devices", "smartphone"),
             ("Import", "/import", "upload"),
+            ("Keys", "/keys", "key-round"),
             ("Export & erase", "/export", "download"),
             ("Settings", "/settings", "settings"),
         ),

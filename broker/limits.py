@@ -13,7 +13,9 @@ from limits import RateLimitItem, parse
 from broker.config import Settings
 from broker.errors import RateLimit
 
-_RATES: Final = ("vendor_read", "par", "token", "fetch", "upload", "upload_events", "unauthenticated", "sign_in_name", "sign_in_address", "recovery", "invite")
+_RATES: Final = (
+    "vendor_read", "par", "token", "fetch", "upload", "upload_events", "unauthenticated", "sign_in_name", "sign_in_address", "recovery", "invite", "unlock",
+)  # fmt: skip
 MOST_KEYS: Final = 100_000
 
 

@@ -15,7 +15,7 @@ from broker.config import Settings
 from broker.db import DATA, KEYS, Store, utcnow
 from broker.fetching import Fetcher
 from broker.limits import Limits
-from broker.vault.keys import Keyring
+from broker.vault.keys import Appending, Keyring
 from broker.vault.slots import NoKey
 from broker.vault.vault import Vault
 from broker.writer import Writer
@@ -52,9 +52,14 @@ class Broker:
         """The person's open keys."""
         return self.vault.keyring(person_id)
 
+    def appender(self, person_id: bytes) -> Appending:
+        """What the person's ledger can be appended to with, also while the broker is sealed."""
+        return self.vault.appender(person_id)
+
     def close(self) -> None:
-        """Drain the writer and close every connection."""
+        """Drain the writer, leave the broker's processes, close every connection."""
         self.writer.close()
+        self.vault.close()
         for store in (self.data, self.keys, self.heads):
             store.close()
 

@@ -27,6 +27,7 @@ _FOR_PEOPLE: Final[dict[str, str]] = {
     "method-not-allowed": "This address belongs to a button. Nothing was done. Start from Home, and press the button there.",
     "too-large": "What you sent is larger than this page takes. Nothing was kept. Go back and send less at a time.",
     "rate-limit": "You, or somebody at your address, did this too often. Wait {wait}, then load the page again.",
+    "sealed": "The broker was started without what opens it, so nothing that is kept here can be shown. Unlock it, then load the page again.",
     "internal": "The broker made a mistake, and wrote it in its log. Try again. If it happens again, give whoever runs this broker the request below.",
 }
 # RFC 9449 section 7.1 and RFC 6750 section 3.1: what the challenge says beside what it always says.
@@ -76,7 +77,9 @@ def respond(error: errors.BrokerError) -> Response:
         if error.slug in _CHALLENGES:
             response.headers["WWW-Authenticate"] = _challenge(_CHALLENGES[error.slug])
     else:
-        response = Response(render_template("error.html", problem={**document(error), "detail": in_words(error), "slug": error.slug}), error.status)
+        onward = ("Unlock it", "/unlock") if error.slug == errors.Sealed.slug else None
+        page = render_template("error.html", problem={**document(error), "detail": in_words(error), "slug": error.slug}, next=onward)
+        response = Response(page, error.status)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response

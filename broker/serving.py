@@ -42,6 +42,8 @@ def _sweep(app: Flask, stopping: threading.Event) -> None:
     while not stopping.wait(SWEEP_SECONDS):
         try:
             app.extensions["denials"].flush()
+            app.extensions["broker"].vault.lock_idle(app.extensions["broker"].settings.lock_after)
+            app.extensions["broker"].vault.share()
             sweep(app.extensions["broker"])
             sweep_challenges(app.extensions["broker"])
             sweep_imports(app.extensions["broker"])

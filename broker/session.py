@@ -87,6 +87,7 @@ def session_person(credential: Credential) -> Person | None:
         name = queries.name_of(broker, tx, credential.person_id) if session else ""
     if session is None:
         return None
+    broker.vault.used()
     if session.due:
         # A busy broker must not keep anybody from ending a grant.
         with suppress(errors.BrokerError):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from broker.opening import Broker
 
 FAILED: Final = 1
+SEALED: Final = 4
 SCHEMA_TOO_NEW: Final = 5
 
 
@@ -37,7 +38,7 @@ def settings() -> Settings:
 def opened() -> Iterator["Broker"]:
     """The broker of the settings in force, open for one command; every foreseen failure becomes one sentence."""
     from broker.db import PragmaRefused  # noqa: PLC0415 - the command must answer --help at once
-    from broker.errors import BrokerError  # noqa: PLC0415 - the same
+    from broker.errors import BrokerError, Sealed  # noqa: PLC0415 - the same
     from broker.migrations import SchemaTooNew  # noqa: PLC0415 - the same
     from broker.opening import opened as opening  # noqa: PLC0415 - the same
     from broker.vault.slots import NoKey  # noqa: PLC0415 - the same
@@ -49,6 +50,8 @@ def opened() -> Iterator["Broker"]:
         fail(str(too_new), SCHEMA_TOO_NEW)
     except (NoKey, PragmaRefused) as refused:
         fail(str(refused))
+    except Sealed:
+        fail("The broker is sealed. Run: broker unlock", SEALED)
     except BrokerError as error:
         for each in error.errors:
             click.echo(f"{each['pointer'] or '/'}: {each['detail']}", err=True)

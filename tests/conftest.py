@@ -74,6 +74,8 @@ def household(tmp_path_factory: pytest.TempPathFactory) -> Path:
     app = create_app(settings_in(where))
     for name in ("alice", "bob", "charlie"):
         people.add(app.extensions["broker"], name, PASSWORD)
+    # Two keys, without which nothing can be given to a vendor.
+    app.extensions["broker"].vault.add_recovery_key()
     close_app(app)
     return where
 

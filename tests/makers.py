@@ -29,7 +29,7 @@ from broker.vendors.actions import EXTENSION_REDIRECTS, add_client
 ORIGIN = "http://localhost:8440"
 UNLIMITED = {
     f"rate_{name}": "1000000/second"
-    for name in ("vendor_read", "par", "token", "fetch", "upload", "upload_events", "unauthenticated", "sign_in_name", "sign_in_address", "recovery", "invite")
+    for name in ("vendor_read", "par", "token", "fetch", "upload", "upload_events", "unauthenticated", "sign_in_name", "sign_in_address", "recovery", "invite", "unlock")
 }
 
 

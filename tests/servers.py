@@ -14,6 +14,9 @@ from pathlib import Path
 
 import httpx2
 
+from broker.config import Settings
+from broker.opening import opened
+
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60.0
 
@@ -49,6 +52,7 @@ def running(where: Path, **settings: str) -> Iterator[Server]:
         **{name: value for name, value in os.environ.items() if not name.startswith("BROKER_")},
         "BROKER_DATA_DIR": str(where / "data"), "BROKER_KEY_FILE": str(where / "keys" / "key"), "BROKER_PORT": str(port), **settings,
     }  # fmt: skip
+    _second_key(where, port)
     process = subprocess.Popen(
         [sys.executable, "-m", "broker"], env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -66,6 +70,13 @@ def running(where: Path, **settings: str) -> Iterator[Server]:
         assert process.stdout is not None
         process.stdout.close()
         process.wait()
+
+
+def _second_key(where: Path, port: int) -> None:
+    """Without a second key nothing can be given to a vendor."""
+    with opened(Settings(data_dir=where / "data", key_file=where / "keys" / "key", port=port)) as broker:
+        if len(broker.vault.slots()) == 1:
+            broker.vault.add_recovery_key()
 
 
 def _link(process: subprocess.Popen[str]) -> str:

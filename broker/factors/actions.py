@@ -105,7 +105,7 @@ def sign_in_with_recovery(broker: Broker, name: str, code: str, device: str = ""
 
     if row is None:
         raise refused("code", WRONG_RECOVERY)
-    ring = broker.keyring(person_id)
+    ring = broker.appender(person_id)
     key = entry_key(ring, now)
 
     def use(tx: Connection) -> None:

@@ -13,7 +13,7 @@ import rfc8785
 from sqlalchemy import Connection, Update, bindparam, func, insert, select, update
 
 from broker.db import Prepared, upsert
-from broker.errors import BadRequest, Conflict, InvalidToken, Unprocessable, Unsealable
+from broker.errors import BadRequest, Conflict, InvalidToken, Sealed, Unprocessable, Unsealable
 from broker.grants import agreements, queries, statements
 from broker.grants.agreements import Background
 from broker.grants.models import agreements as agreement_rows
@@ -24,7 +24,7 @@ from broker.notices.actions import Notice
 from broker.opening import Broker
 from broker.vault import heads
 from broker.vault.envelope import OpenKey
-from broker.vault.keys import Keyring
+from broker.vault.keys import Appending, Keyring
 from broker.vendors.queries import Client
 from policies.clauses import Clause
 from policies.documents import Malformed
@@ -247,7 +247,7 @@ class _Change:
 def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, *, version: int | None = None) -> bool:
     """One change with its entry and its signed statement; False where the grant is in none of the states it starts from. Raises `NotFound`."""
     now = broker.now()
-    ring = broker.keyring(person_id)
+    ring = broker.appender(person_id)
     key = ledger.entry_key(ring, now)
     ending = change.status in {"revoked", "expired"}
     values: dict[str, Any] = {"reason": change.reason, **({"status": change.status} if change.status else {}), **({"ended_at": now} if ending else {})}
@@ -259,7 +259,7 @@ def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, 
         about |= {"was": [clause.to_json() for clause in grant.clauses], "clauses": [clause.to_json() for clause in change.clauses]}
     entry = ledger.Entry(change.act, now, by=change.by, grant=queries.to_text(grant_id), reasons=(change.reason,) if change.reason else (), about=about)
     guard = _updating(person_id, grant_id, change.start, version=version, **values, **change.values)
-    say = _stating(ring, grant, change, now) if grant else None
+    say = _stating(ring, grant, change, now) if grant and isinstance(ring, Keyring) else None
 
     def job(tx: Connection) -> bool:
         try:
@@ -279,8 +279,12 @@ def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, 
     return changed
 
 
-def _if_it_opens(tx: Connection, ring: Keyring, grant_id: bytes, change: _Change) -> queries.Grant | None:
-    """The grant; None where its sealed parts do not open and nothing of them is needed: what is damaged can still be stopped."""
+def _if_it_opens(tx: Connection, ring: Appending, grant_id: bytes, change: _Change) -> queries.Grant | None:
+    """The grant; None where its sealed parts do not open and nothing of them is needed: what is damaged or sealed can still be stopped."""
+    if not isinstance(ring, Keyring):
+        if change.act in STOPS:
+            return None
+        raise Sealed
     try:
         return queries.one(tx, ring, grant_id)
     except Unsealable:

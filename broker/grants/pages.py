@@ -63,6 +63,8 @@ def _matching(found: list[Grant], state: str, domain: str, now: dt.datetime) -> 
 def index() -> Any:
     """All grants, newest first: live, paused and ended."""
     broker, who = current.broker(), person()
+    if broker.vault.sealed:
+        return _sealed()
     state, search, below = request.args.get("state", ""), request.args.get("search", "").strip(), request.args.get("below", "")
     now = broker.now()
     with broker.reading() as tx:
@@ -174,10 +176,29 @@ def narrow(grant_id: str) -> Any:
     return _back(grant_id)
 
 
+def _sealed() -> Any:
+    """The grants by what lies open: who, since when, and how each can be stopped while nothing else can be read."""
+    broker = current.broker()
+    with broker.reading() as tx:
+        found = queries.outlines(tx, person().person_id)
+    live = [each for each in found if each.status in queries.LIVE]
+    return render_template("grants/sealed.html", lines=live, active=any(each.status == "active" for each in live), now=broker.now())
+
+
+def _stopped(raw: bytes, *, pausing: bool) -> Any:
+    """Pause or end a grant of a sealed broker."""
+    act = actions.pause if pausing else actions.revoke
+    if act(current.broker(), person().person_id, raw):
+        flash("Paused." if pausing else "That grant has ended. Nothing more is read or added by it.", "good")
+    return redirect(url_for("grants.index"), 303)
+
+
 @pages.post("/grants/<grant_id>/revoke")
 @signed_in
 def revoke(grant_id: str) -> Any:
     """End a grant at once; asks nothing."""
+    if current.broker().vault.sealed:
+        return _stopped(queries.to_bytes(grant_id), pausing=False)
     # Ended before anything of it is opened: a damaged grant must end like any other.
     if actions.revoke(current.broker(), person().person_id, queries.to_bytes(grant_id)):
         try:
@@ -193,6 +214,8 @@ def revoke(grant_id: str) -> Any:
 @signed_in
 def pause(grant_id: str) -> Any:
     """Stop a grant until its person resumes it."""
+    if current.broker().vault.sealed:
+        return _stopped(queries.to_bytes(grant_id), pausing=True)
     raw, grant = _changed(grant_id)
     broker = current.broker()
     if grant.state(broker.now()) == "active" and actions.pause(broker, person().person_id, raw):

@@ -20,6 +20,7 @@ from broker.ledger.actions import Check
 from broker.people.models import people
 from broker.vault.envelope import Place
 from broker.vault.keys import Keyring
+from broker.vendors.models import clients, vendors
 from policies.clauses import Clause
 
 PARSED: Final = 4096
@@ -214,6 +215,35 @@ def one(tx: Connection, ring: Keyring, grant_id: bytes) -> Grant:
     if row is None:
         raise NotFound
     return _grant(ring, row)
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A grant by its plain columns alone: what is known of it while the broker is sealed."""
+
+    grant_id: bytes
+    client_id: str
+    status: str
+    domain: str
+    given_at: dt.datetime
+    expires_at: dt.datetime
+
+    @property
+    def id(self) -> str:
+        """As it stands in addresses."""
+        return to_text(self.grant_id)
+
+    @property
+    def name(self) -> str:
+        """What it is called: the vendor's verified domain."""
+        return self.domain or "Your extension"
+
+
+def outlines(tx: Connection, person_id: bytes) -> list[Outline]:
+    """All grants of a person by what lies open, newest first."""
+    joined = grants.outerjoin(clients, clients.c.client_id == grants.c.client_id).outerjoin(vendors, vendors.c.vendor_id == clients.c.vendor_id)
+    wanted = select(grants, vendors.c.domain).select_from(joined).where(grants.c.person_id == person_id).order_by(grants.c.given_at.desc())
+    return [Outline(row.grant_id, row.client_id, row.status, row.domain or "", row.given_at, row.expires_at) for row in tx.execute(wanted)]
 
 
 def client_of(tx: Connection, person_id: bytes, grant_id: bytes) -> str:

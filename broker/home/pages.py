@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any, Final
 
-from flask import Blueprint, render_template
+from flask import Blueprint, redirect, render_template, url_for
 
 from broker import current
 from broker.events import queries as events
@@ -26,6 +26,9 @@ NOTICES: Final = 5
 def index() -> Any:
     """What waits, who may read, and what came in this month."""
     broker, who = current.broker(), person()
+    if broker.vault.sealed:
+        # The one page that is of use then.
+        return redirect(url_for("grants.index"), 303)
     now = broker.now()
     first = now.date().replace(day=1)
     with broker.reading() as tx:

@@ -20,7 +20,7 @@ from broker.ledger import models, proofs
 from broker.ledger.proofs import b64, place
 from broker.opening import Broker
 from broker.vault.envelope import OpenKey
-from broker.vault.keys import Keyring
+from broker.vault.keys import Appending
 
 ACTS: Final = frozenset(
     {
@@ -71,7 +71,7 @@ class Entry:
         return replace(self, about={**self.about, **more})
 
 
-def entry_key(ring: Keyring, at: dt.datetime) -> OpenKey:
+def entry_key(ring: Appending, at: dt.datetime) -> OpenKey:
     """The month's ledger key; to be fetched before a job is queued, since it may have to be made durable in keys.db first."""
     return ring.key_for("ledger", f"{at:%Y-%m}")
 
@@ -81,7 +81,7 @@ def open_log(tx: Connection, person_id: bytes) -> None:
     tx.execute(insert(models.heads).values(person_id=person_id, log_id=os.urandom(16), size=0, root=proofs.EMPTY_ROOT, frontier=b""))
 
 
-def append(tx: Connection, ring: Keyring, key: OpenKey, entry: Entry, guard: Iterable[Check] = ()) -> int:
+def append(tx: Connection, ring: Appending, key: OpenKey, entry: Entry, guard: Iterable[Check] = ()) -> int:
     """Append `entry` to the person's log inside the caller's transaction and return its seq.
 
     The head is read first, so that acts on one log stand in line. Each statement of `guard` must then touch or find a row, else
@@ -98,7 +98,7 @@ def append(tx: Connection, ring: Keyring, key: OpenKey, entry: Entry, guard: Ite
     frontier = proofs.grow(frontier, size, leaf)
     where = {"person_id": ring.person_id, "log_id": log_id, "seq": size}
     sealed = key.seal(place(ring.person_id, "ledger_entries", log_id, size), plain)
-    tag = ring.tag("", "ledger_entries", "grant")(entry.grant) if entry.grant else None
+    tag = ring.log_tag(f"grant {entry.grant}") if entry.grant else None
     _INSERT.run(tx, {**where, "day": entry.at.date(), "leaf_hash": leaf, "grant_tag": tag, "body": sealed})
     if entry.sent:
         _INSERT_ROWS.run(tx, {**where, "body": key.seal(place(ring.person_id, "ledger_rows", log_id, size), "\n".join(entry.sent).encode())})
@@ -142,7 +142,7 @@ def _body(entry: Entry, log_id: bytes, seq: int, previous: bytes, salt: bytes) -
 
 def record(broker: Broker, person_id: bytes, entry: Entry) -> None:
     """Append `entry` in a transaction of its own, for acts that change nothing else."""
-    ring = broker.keyring(person_id)
+    ring = broker.appender(person_id)
     key = entry_key(ring, entry.at)
     broker.write(lambda tx: append(tx, ring, key, entry))
 

@@ -50,7 +50,7 @@ def page(tx: Connection, ring: Keyring, wanted: Wanted = EVERYTHING, *, below: i
     if below is not None:
         mine = mine.where(table.c.seq < below)
     if wanted.grant:
-        mine = mine.where(table.c.grant_tag == ring.tag("", "ledger_entries", "grant")(wanted.grant))
+        mine = mine.where(table.c.grant_tag == ring.log_tag(f"grant {wanted.grant}"))
     found: list[dict[str, Any]] = []
     for count, row in enumerate(tx.execute(mine.order_by(table.c.log_id, table.c.seq.desc()).limit(SCAN)), 1):
         entry = _opened(ring, row)

@@ -130,6 +130,16 @@ def _sign_in(entry: Entry, _who: str) -> str:
     return f"You signed in with {FACTORS.get(entry.get('factor', ''), 'another way')}."
 
 
+_SLOTS: Final = {"key_file": "the key file", "passphrase": "a passphrase", "recovery_key": "a recovery key"}
+
+
+def _key(entry: Entry, _who: str) -> str:
+    slot, change = _SLOTS.get(entry.get("slot", "")), entry.get("change", "")
+    if slot and change:
+        return f"What opens this broker changed: {slot} was {'taken away' if change == 'removed' else 'added'}."
+    return "The broker changed the keys that your events lie under. Nothing was lost."
+
+
 def _version(entry: Entry) -> str:
     return f" (version {entry['version']})" if "version" in entry else ""
 
@@ -166,7 +176,7 @@ _SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
     "device": lambda entry, _who: f"You ended {many(entry.get('ended', 1), 'other session')}.",
     "recovery": _fixed("A recovery code was used to sign in, and all other sessions ended."),
     "settings": _fixed("You changed your settings."),
-    "key": _fixed("The broker made a new key for your events."),
+    "key": _key,
     "key_destroyed": _fixed("The broker destroyed a key, so what it closed can never be read again."),
     "restored": _fixed("The broker was restored from a backup."),
     "operator": _fixed("The operator did something to your account."),

@@ -14,7 +14,7 @@ from broker.notices import queries
 from broker.notices.models import notices
 from broker.opening import Broker
 from broker.vault.envelope import OpenKey
-from broker.vault.keys import Keyring
+from broker.vault.keys import Appending
 
 KEPT: Final = dt.timedelta(days=90)
 KINDS: Final = frozenset({"code-replayed", "assertion-replayed", "other-key", "new-vendor", "new-session", "factor", "recovery"})
@@ -32,12 +32,12 @@ class Notice:
         if self.kind not in KINDS:
             raise ValueError(f"No such notice: {self.kind}")
 
-    def number(self, ring: Keyring, now: dt.datetime) -> bytes:
+    def number(self, ring: Appending, now: dt.datetime) -> bytes:
         """The notice's id, 16 bytes."""
-        return ring.tag("", "notices", "once")(f"{self.kind} {now:%Y-%m-%d} {self.once}") if self.once else os.urandom(16)
+        return ring.log_tag(f"notice {self.kind} {now:%Y-%m-%d} {self.once}") if self.once else os.urandom(16)
 
 
-def add(tx: Connection, ring: Keyring, key: OpenKey, notice: Notice, now: dt.datetime) -> None:
+def add(tx: Connection, ring: Appending, key: OpenKey, notice: Notice, now: dt.datetime) -> None:
     """Write a notice inside the caller's transaction; `key` is the month's ledger key, which can be had while the broker is sealed.
 
     What was read 90 days ago goes, so that the list has a bound.
@@ -51,7 +51,7 @@ def add(tx: Connection, ring: Keyring, key: OpenKey, notice: Notice, now: dt.dat
 
 def tell(broker: Broker, person_id: bytes, notice: Notice) -> None:
     """Write a notice in a transaction of its own, for acts that change nothing else; nothing is written where it was told today."""
-    ring, now = broker.keyring(person_id), broker.now()
+    ring, now = broker.appender(person_id), broker.now()
     with broker.reading() as tx:
         if notice.once and queries.is_there(tx, person_id, notice.number(ring, now)):
             return

@@ -15,6 +15,7 @@ from broker import rows as shown_rows
 from broker.confirming import fresh
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
+from broker.keys import actions as keys
 from broker.notices.actions import Notice
 from broker.oauth import actions, choices, consent, queries
 from broker.oauth.consent import Consent
@@ -27,6 +28,10 @@ from broker.vendors import queries as vendor_queries
 pages: Final = Blueprint("consent", __name__)
 BROWSER_SECONDS: Final = 24 * 3600
 BYTES_OF_ID: Final = 16
+TOO_FEW_KEYS: Final = (
+    "One key alone opens this broker; if it were lost, so would be everything you agree to. Whoever set the broker up makes a second one "
+    "under Keys first. Nothing was given, and this request still waits for your answer."
+)
 
 
 def _browser_cookie(broker: Broker) -> str:
@@ -199,6 +204,8 @@ def _about(made: Consent) -> dict[str, Any]:
 
 
 def _give(broker: Broker, who: Person, made: Consent, now: dt.datetime) -> Any:
+    if not made.own and not keys.enough(broker):
+        raise errors.Conflict(TOO_FEW_KEYS)
     clauses = consent.absolute(made, now)
     reason = consent.step_up(made, clauses, now)
     if reason:

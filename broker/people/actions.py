@@ -168,7 +168,7 @@ def sign_in_as(broker: Broker, person_id: bytes, factor: str = "password", devic
 def begin(broker: Broker, person_id: bytes, factor: str, device: str, use: Callable[[Connection], None]) -> Credential:
     """A new session, in one transaction with what `use` uses up for it, its entry, and a notice where no other session is of such a device."""
     credential = credentials.mint(broker.vault.route_key, "ss", person_id)
-    now, ring = broker.now(), broker.keyring(person_id)
+    now, ring = broker.now(), broker.appender(person_id)
     key = ledger.entry_key(ring, now)
     mine = sessions.c.person_id == person_id
     row = {
@@ -195,7 +195,7 @@ def begin(broker: Broker, person_id: bytes, factor: str, device: str, use: Calla
 def renew(broker: Broker, session: queries.Session, factor: str, use: Callable[[Connection], None]) -> Credential:
     """The same session, fresh again and under a new credential; `Conflict` where it has ended meanwhile."""
     credential = credentials.mint(broker.vault.route_key, "ss", session.person_id)
-    now, ring = broker.now(), broker.keyring(session.person_id)
+    now, ring = broker.now(), broker.appender(session.person_id)
     key = ledger.entry_key(ring, now)
     mine = (sessions.c.person_id == session.person_id) & (sessions.c.hash == session.hash)
 
@@ -215,7 +215,7 @@ def renew(broker: Broker, session: queries.Session, factor: str, use: Callable[[
 
 def change(broker: Broker, person_id: bytes, job: Callable[[Connection], None], about: dict[str, Any], by: dict[str, str] = ledger.PERSON) -> None:
     """One change of the ways to sign in, with its entry and the notice that cannot be turned off."""
-    now, ring = broker.now(), broker.keyring(person_id)
+    now, ring = broker.now(), broker.appender(person_id)
     key = ledger.entry_key(ring, now)
 
     def whole(tx: Connection) -> None:
@@ -243,7 +243,7 @@ def end_sessions(broker: Broker, session: queries.Session, hash_: bytes | None =
     """End another session of the same person, or all others; returns how many. Nothing is asked first: endings never are."""
     mine = sessions.c.person_id == session.person_id
     wanted = mine & (sessions.c.hash == hash_) if hash_ is not None else mine & (sessions.c.hash != session.hash)
-    now, ring = broker.now(), broker.keyring(session.person_id)
+    now, ring = broker.now(), broker.appender(session.person_id)
     key = ledger.entry_key(ring, now)
 
     def job(tx: Connection) -> int:

@@ -7,14 +7,14 @@ before the first row is sealed under it. Destroying a data key is deletion.
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Select, select, update
 
 from broker.db import AnyRow, Store
-from broker.errors import Unsealable
+from broker.errors import Sealed, Unsealable
 from broker.vault import derive
 from broker.vault.envelope import HEADER_BYTES, WRAPS, OpenKey, Place, key_id_of, seal_to, unseal_with
 from broker.vault.models import person_keys, person_wraps
@@ -24,7 +24,6 @@ T = TypeVar("T")
 REMEMBERED: Final = 300
 SEALS_RESERVED: Final = 2**16
 SEALS_BEFORE_NEW_KEY: Final = 2**28
-FIRST_EPOCH: Final = 1
 
 
 def wrap_place(person_id: bytes, key_id: bytes, holder: str) -> bytes:
@@ -34,12 +33,50 @@ def wrap_place(person_id: bytes, key_id: bytes, holder: str) -> bytes:
 
 
 
+def _keep_for_ledger(
+    tx: Connection, person_id: bytes, ledger: tuple[bytes, bytes], key_id: bytes, secret: bytes, month: str, seals: int
+) -> None:  # fmt: skip
+    """A new key for ledger entries, wrapped to the person's public key: entries can be written while nobody's private keys are open."""
+    ledger_id, public = ledger
+    holder = f"public:{ledger_id.hex()}"
+    wrapped = seal_to(public, ledger_id, wrap_place(person_id, key_id, holder), secret)
+    made = {"person_id": person_id, "key_id": key_id, "role": "data", "kind": "ledger", "month": month, "state": "active", "seals": seals}
+    tx.execute(person_keys.insert().values(made))
+    tx.execute(person_wraps.insert().values(person_id=person_id, key_id=key_id, holder=holder, wrapped=wrapped))
+
+
+class Appender:
+    """What a person's ledger can be appended to with while their keys are not open: sealing alone, to their public key."""
+
+    def __init__(self, store: Store, person_id: bytes, log_tag: Callable[[str], bytes]) -> None:
+        """Raises `Unsealable` where the person has no keys, or no longer."""
+        self.person_id = person_id
+        self.log_tag = log_tag
+        self._store = store
+        mine = (person_keys.c.person_id == person_id) & (person_keys.c.role == "ledger")
+        with store.reading() as tx:
+            row = tx.execute(select(person_keys.c.key_id, person_keys.c.public).where(mine)).first()
+        if row is None:
+            raise Unsealable
+        self._ledger = (row.key_id, row.public)
+
+    def key_for(self, kind: str, month: str, seals: int = 1) -> OpenKey:
+        """A new key for ledger entries of this month, durable at return: those there are cannot be opened now. `Sealed` for any other kind."""
+        if kind != "ledger":
+            raise Sealed
+        key_id, secret = os.urandom(16), os.urandom(32)
+        with self._store.writing() as tx:
+            _keep_for_ledger(tx, self.person_id, self._ledger, key_id, secret, month, seals)
+        return OpenKey(key_id, secret)
+
+
 class Keyring:
     """One person's keys while they are open in this process: sealing, opening, blind tags, aliases."""
 
-    def __init__(self, store: Store, kek: OpenKey, person_id: bytes) -> None:
-        """Raises `Unsealable` where the person has no keys, or no longer."""
+    def __init__(self, store: Store, keks: Mapping[int, OpenKey], person_id: bytes, log_tag: Callable[[str], bytes]) -> None:
+        """`keks` are the open epochs' keys. Raises `Unsealable` where the person has no keys, or no longer."""
         self.person_id = person_id
+        self.log_tag = log_tag
         self.opened = time.monotonic()
         self._store = store
         self._lock = threading.RLock()
@@ -48,6 +85,9 @@ class Keyring:
         with store.reading() as tx:
             rows = {row.role: row for row in tx.execute(self._wraps().where(person_keys.c.role.in_(("person", "index", "ledger"))))}
         if len(rows) != len(("person", "index", "ledger")):
+            raise Unsealable
+        kek = keks.get(int(rows["person"].holder.partition(":")[2]))
+        if kek is None:
             raise Unsealable
         self._parent = OpenKey(rows["person"].key_id, kek.unseal(self._place(rows["person"]), rows["person"].wrapped), WRAPS)
         self._index = self._parent.unseal(self._place(rows["index"]), rows["index"].wrapped)
@@ -140,12 +180,10 @@ class Keyring:
     def _keep(self, tx: Connection, key_id: bytes, secret: bytes, *, role: str, kind: str = "", month: str = "", seals: int = 0) -> None:
         """Write a new key of this person, wrapped."""
         if kind == "ledger":
-            # To the public key: entries can be written while nobody's private keys are open.
-            holder = f"public:{self._ledger_id.hex()}"
-            wrapped = seal_to(self._ledger_public, self._ledger_id, wrap_place(self.person_id, key_id, holder), secret)
-        else:
-            holder = f"key:{self._parent.key_id.hex()}"
-            wrapped = self._parent.seal(wrap_place(self.person_id, key_id, holder), secret)
+            _keep_for_ledger(tx, self.person_id, (self._ledger_id, self._ledger_public), key_id, secret, month, seals)
+            return
+        holder = f"key:{self._parent.key_id.hex()}"
+        wrapped = self._parent.seal(wrap_place(self.person_id, key_id, holder), secret)
         tx.execute(person_keys.insert().values(person_id=self.person_id, key_id=key_id, role=role, kind=kind, month=month, state="active", seals=seals))
         tx.execute(person_wraps.insert().values(person_id=self.person_id, key_id=key_id, holder=holder, wrapped=wrapped))
 
@@ -170,3 +208,7 @@ class Keyring:
         key = OpenKey(key_id, self._unwrap(row))
         self._by_id[key_id] = key
         return key
+
+
+Appending: TypeAlias = Keyring | Appender
+"""What ledger entries and notices are written with."""

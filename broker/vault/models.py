@@ -1,6 +1,6 @@
 """Rows of keys.db (wrapped keys, never backed up in one file with the data) and heads.db (what must never be rolled back)."""
 
-from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import JSON, Column, Integer, LargeBinary, MetaData, String, Table
 
 from broker.db import CLUSTERED, Moment
 
@@ -12,8 +12,20 @@ slots = Table(
     keys,
     Column("slot_id", LargeBinary(16), primary_key=True),
     Column("kind", String(20), nullable=False),
+    # How a passphrase is stretched.
+    Column("params", JSON),
     Column("public", LargeBinary(32), nullable=False),
     Column("wrapped_root", LargeBinary, nullable=False),
+)
+
+# The processes that serve this broker now; ROOT is handed to each under a key that lies in its memory alone.
+processes = Table(
+    "processes",
+    keys,
+    Column("process_id", LargeBinary(16), primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("public", LargeBinary(32), nullable=False),
+    Column("wrapped_root", LargeBinary),
 )
 
 epochs = Table(

@@ -1,47 +1,62 @@
-"""The vault of one broker: ROOT and the epoch's key while a slot has opened them, the host's own secrets, and keyrings by person."""
+"""The vault of one broker: ROOT and the epochs' keys while a slot has opened them, the host's own secrets, and keyrings by person.
+
+With no slot open the broker is sealed: it hands out no keyring, only what is needed to append to ledgers.
+"""
 
 import os
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, select
 
 from broker.db import Store
-from broker.errors import Sealed
-from broker.vault import derive, slots
-from broker.vault.envelope import WRAPS, OpenKey, Place, new_key_pair
-from broker.vault.keys import FIRST_EPOCH, Keyring, wrap_place
-from broker.vault.models import epochs, host_keys, person_keys, person_wraps
+from broker.errors import Busy, Conflict, Sealed
+from broker.vault import derive, epochs, slots
+from broker.vault.envelope import WRAPS, OpenKey, new_key_pair
+from broker.vault.keys import Appender, Appending, Keyring, wrap_place
+from broker.vault.models import host_keys, person_keys, person_wraps
+from broker.vault.processes import Member
+from broker.vault.slots import NoKey, Slot
 
 KEYRING_SECONDS: Final = 300.0
 KEYRINGS: Final = 1000
+# A sealed process looks no more often than this whether another one was unlocked.
+LOOK_SECONDS: Final = 0.5
+LEAST_SLOTS: Final = 2
 _HOST: Final = ("route", "pepper", "cookie", "cursor", "nonce")
-_KEK_PLACE: Final = Place(b"", "epochs", "wrapped_kek")
 
 
 class Vault:
-    """The open vault of one broker: host secrets, and keyrings by person. Without an open slot it is sealed and hands out no keyring."""
+    """The vault of one broker, open or sealed."""
 
     def __init__(self, store: Store, key_file: Path) -> None:
-        """Opens the vault with the key file, and makes key file, ROOT and epoch at the very first start. Raises `NoKey`."""
+        """Opens the vault with the key file, if it has a slot; makes key file, ROOT and first epoch at the very first start. Raises `NoKey`."""
         self._store = store
+        self._key_file = key_file
         self._lock = threading.Lock()
         self._rings: OrderedDict[bytes, Keyring] = OrderedDict()
+        # Never seen outside the vault.
+        self._root: bytes | None = None
+        self._keks: dict[int, OpenKey] = {}
+        self._looked = 0.0
+        self._used = time.monotonic()
         with store.reading() as tx:
-            fresh = tx.execute(select(epochs.c.epoch)).first() is None
+            fresh = slots.count(tx) == 0
         secret = slots.read_key_file(key_file, make=fresh)
         with store.writing() as tx:
-            root = slots.open_with_key_file(tx, secret)
-            if root is None:
-                root = os.urandom(32)
-                slots.add_key_file(tx, secret, root)
-                _first_epoch(tx, root)
-            wrapped = tx.execute(select(epochs.c.wrapped_kek).where(epochs.c.epoch == FIRST_EPOCH)).scalar_one()
+            if fresh and secret is not None:
+                _begin(tx, secret)
+            self._member = Member(tx)
+            root = slots.opened(tx, slots.KEY_FILE, secret) if secret is not None else None
+            kinds = {slot.kind for slot in slots.listed(tx)}
             host = {row.name: row.secret for row in tx.execute(select(host_keys))}
-        self._kek: OpenKey | None = OpenKey(bytes(16), OpenKey(bytes(16), root, WRAPS).unseal(_KEK_PLACE.at(FIRST_EPOCH), wrapped), WRAPS)
+        self._refuse_other_file(secret, root, kinds)
+        if root is not None:
+            self._adopt(root)
         self.route_key: bytes = host["route"]
         self.cookie_key: bytes = host["cookie"]
         self.nonce_key: bytes = host["nonce"]
@@ -52,43 +67,192 @@ class Vault:
         self._host = OpenKey(bytes(16), derive.subkey(self._pepper, "seal"))
         self._cursor = OpenKey(bytes(16), derive.subkey(host["cursor"], "seal"), WRAPS)
 
+    def _refuse_other_file(self, secret: bytes | None, root: bytes | None, kinds: set[str]) -> None:
+        """A key file that is missing or another one stops the start, unless another slot can open the vault later."""
+        if root is not None or slots.KEY_FILE not in kinds or kinds - {slots.KEY_FILE}:
+            return
+        if secret is None:
+            raise NoKey(f"The key file {self._key_file} is missing. Put it back from where you keep your copy; without it nothing here can be opened.")
+        raise NoKey("The key file does not open this broker's keys. Put the key file back that belongs to this data directory.")
+
+    def _adopt(self, root: bytes) -> None:
+        with self._store.reading() as tx:
+            self._keks = epochs.opened(tx, root)
+        self._root = root
+
+    @property
+    def sealed(self) -> bool:
+        """Whether no slot is open in this process."""
+        if self._root is None and time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._look()
+        return self._root is None
+
+    def _look(self, *, always: bool = False) -> None:
+        """Take ROOT from another process that has it, or has a newer one; `always` learn the epochs anew."""
+        with self._store.reading() as tx:
+            root = self._member.received(tx) or (self._root if always else None)
+            if root is not None:
+                self._keks, self._root = epochs.opened(tx, root), root
+
+    def unlock(self, kind: str, secret: bytes | str) -> bool:
+        """Open the vault in every process by one slot's secret; False where none of this kind fits."""
+        with self._store.reading() as tx:
+            root = slots.opened(tx, kind, secret)
+        if root is None:
+            return False
+        self._adopt(root)
+        self.used()
+        with self._store.writing() as tx:
+            self._member.hand_over(tx, root)
+        return True
+
+    def lock(self) -> None:
+        """Forget ROOT and every key of this process; each process seals itself."""
+        with self._store.writing() as tx:
+            self._member.forget(tx)
+        with self._lock:
+            self._root, self._keks = None, {}
+            self._rings.clear()
+
+    def used(self) -> None:
+        """Somebody is at a page."""
+        self._used = time.monotonic()
+
+    def lock_idle(self, minutes: int) -> None:
+        """Seal the vault where nobody was at a page for so many minutes; 0 is never. Called by the sweep."""
+        # What another process handed over is fetched even where nobody comes, so that it does not lie there.
+        if minutes and not self.sealed and time.monotonic() - self._used > minutes * 60:
+            self.lock()
+
+    def close(self) -> None:
+        """Leave the broker's processes."""
+        with self._store.writing() as tx:
+            self._member.leave(tx)
+
+    def share(self) -> None:
+        """Hand ROOT to processes that came after it was opened; called by the sweep."""
+        if self._root is not None:
+            with self._store.writing() as tx:
+                self._member.hand_over(tx, self._root)
+
+    def slots(self) -> list[Slot]:
+        """Every slot; works while sealed."""
+        with self._store.reading() as tx:
+            return slots.listed(tx)
+
+    def add_passphrase(self, passphrase: str) -> str:
+        """A slot for a passphrase, stretched as far as 150 ms allow; returns the slot's id."""
+        params = slots.tuned()
+        return self._add(slots.PASSPHRASE, slots.private_of(slots.PASSPHRASE, passphrase, params), params)
+
+    def add_recovery_key(self) -> str:
+        """A slot for a new recovery key; returns the key, to be shown once and written down."""
+        made = slots.new_recovery_key()
+        secret = slots.read_recovery_key(made)
+        self._add(slots.RECOVERY_KEY, slots.private_of(slots.RECOVERY_KEY, secret or b"", {}))
+        return made
+
+    def add_key_file(self) -> str:
+        """A slot for the key file, which is made where it is missing; returns the slot's id. `Conflict` where the file has a slot."""
+        if not self._key_file.exists():
+            slots.write_key_file(self._key_file)
+        secret = slots.read_key_file(self._key_file, make=False) or b""
+        with self._store.reading() as tx:
+            if slots.opened(tx, slots.KEY_FILE, secret) is not None:
+                raise Conflict("The key file opens this broker already.")
+        return self._add(slots.KEY_FILE, slots.private_of(slots.KEY_FILE, secret, {}))
+
+    def _add(self, kind: str, private: bytes, params: dict[str, object] | None = None) -> str:
+        self._open()
+        with self._store.writing() as tx:
+            return slots.add(tx, kind, private, self._newest(tx), params)
+
+    def remove_slot(self, slot_id: str) -> bool:
+        """Take a slot away, and with it what it opens: ROOT and the epoch are new afterwards. `Conflict` where fewer than two would be left."""
+        self._open()
+        with self._store.writing() as tx:
+            if slots.count(tx) <= LEAST_SLOTS:
+                raise Conflict("Two keys must be left, or one that is lost loses everything. Add another one first.")
+            if not slots.remove(tx, slot_id):
+                return False
+        self.rotate()
+        return True
+
+    def rotate(self, progress: Callable[[int, int], None] = lambda _done, _of: None) -> int:
+        """A new epoch and a new ROOT, while everything goes on; returns the number of the new epoch. Resumes what a kill left half done."""
+        self._open()
+        number = epochs.begin(self._store, self._newest)
+        self._look(always=True)
+        epochs.move(self._store, self._keks, number, progress)
+        self._adopt(epochs.finish(self._store, self._newest, number, self._member.hand_over))
+        return number
+
+    def _newest(self, tx: Connection) -> bytes:
+        """ROOT as it is inside this transaction; raises `Sealed`."""
+        root = self._member.received(tx) or self._root
+        if root is None:
+            raise Sealed
+        return root
+
+    def _open(self) -> None:
+        if self.sealed:
+            raise Sealed
+
     def add_person(self, person_id: bytes) -> None:
         """Make a new person's own keys, durable at return."""
-        if self._kek is None:
-            raise Sealed
         ids = {role: os.urandom(16) for role in ("person", "index", "ledger")}
         person, index = os.urandom(32), os.urandom(32)
         private, public = new_key_pair()
         parent = OpenKey(ids["person"], person, WRAPS)
         below = f"key:{ids['person'].hex()}"
-        wraps = [("person", f"epoch:{FIRST_EPOCH}", self._kek, person), ("index", below, parent, index), ("ledger", below, parent, private)]
+        self._known()
         with self._store.writing() as tx:
+            epoch = epochs.active(tx)
+            kek = self._keks.get(epoch)
+            if kek is None:
+                # Another process began a new epoch at this very moment.
+                raise Busy(retry_after=1)
+            wraps = [("person", f"epoch:{epoch}", kek, person), ("index", below, parent, index), ("ledger", below, parent, private)]
             for role, holder, key, secret in wraps:
                 key_id = ids[role]
-                tx.execute(
-                    person_keys.insert().values(
-                        person_id=person_id, key_id=key_id, role=role, kind="", month="", state="active", seals=0, public=public if role == "ledger" else None
-                    )
-                )
+                made = {"person_id": person_id, "key_id": key_id, "role": role, "kind": "", "month": "", "state": "active", "seals": 0}
+                tx.execute(person_keys.insert().values(**made, public=public if role == "ledger" else None))
                 wrapped = key.seal(wrap_place(person_id, key_id, holder), secret)
                 tx.execute(person_wraps.insert().values(person_id=person_id, key_id=key_id, holder=holder, wrapped=wrapped))
 
+    def _known(self) -> None:
+        """Know the epoch in force: another process may have begun it. Raises `Sealed`."""
+        self._open()
+        with self._store.reading() as tx:
+            if epochs.active(tx) in self._keks:
+                return
+        self._look(always=True)
+
     def keyring(self, person_id: bytes) -> Keyring:
         """The person's keys, open for at most five minutes in this process; `Sealed` while no slot is open."""
-        if self._kek is None:
-            raise Sealed
+        self._open()
         now = time.monotonic()
         with self._lock:
             ring = self._rings.get(person_id)
             if ring is not None and now - ring.opened < KEYRING_SECONDS:
                 self._rings.move_to_end(person_id)
                 return ring
-        ring = Keyring(self._store, self._kek, person_id)
+        self._known()
+        ring = Keyring(self._store, self._keks, person_id, self.log_tag(person_id))
         with self._lock:
             self._rings[person_id] = ring
             while len(self._rings) > KEYRINGS:
                 self._rings.popitem(last=False)
         return ring
+
+    def appender(self, person_id: bytes) -> Appending:
+        """What a person's ledger can be appended to with: their open keys, or while sealed the public one alone."""
+        return Appender(self._store, person_id, self.log_tag(person_id)) if self.sealed else self.keyring(person_id)
+
+    def log_tag(self, person_id: bytes) -> Callable[[str], bytes]:
+        """Blind tags of what ledger entries and notices are about, 16 bytes; under the host's key, since both are written while sealed."""
+        return derive.tagger(self._pepper, "ledger", person_id)
 
     def host_seal(self, place: bytes, plaintext: bytes) -> bytes:
         """Seal what belongs to nobody yet, or must open while the vault is sealed (password hashes, pushed requests)."""
@@ -107,7 +271,9 @@ class Vault:
         return self._cursor.unseal(place, envelope)
 
 
-def _first_epoch(tx: Connection, root: bytes) -> None:
-    wrapped = OpenKey(bytes(16), root, WRAPS).seal(_KEK_PLACE.at(FIRST_EPOCH), os.urandom(32))
-    tx.execute(epochs.insert().values(epoch=FIRST_EPOCH, state="active", wrapped_kek=wrapped))
+def _begin(tx: Connection, secret: bytes) -> None:
+    """The very first start: ROOT with its key file slot, the first epoch, the host's secrets."""
+    root = os.urandom(32)
+    slots.add(tx, slots.KEY_FILE, slots.private_of(slots.KEY_FILE, secret, {}), root)
+    epochs.add(tx, root, 1)
     tx.execute(host_keys.insert(), [{"name": name, "secret": os.urandom(32)} for name in _HOST])

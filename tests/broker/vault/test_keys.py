@@ -1,6 +1,8 @@
 """The key hierarchy: made at first start, opened by the key file, one keyring per person."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ def test_a_key_is_durable_before_it_seals(alice: Browser) -> None:
     key = ring.key_for("purchase", "2026-11")
     sealed = key.seal(b"place", b"secret")
     broker = alice.app.extensions["broker"]
-    other = Keyring(broker.keys, broker.vault._kek, alice.person_id)
+    other = Keyring(broker.keys, broker.vault._keks, alice.person_id, broker.vault.log_tag(alice.person_id))
     assert other.unseal(b"place", sealed) == b"secret"
     assert other.key_for("purchase", "2026-11").key_id == key.key_id
     assert other.key_for("purchase", "2026-12").key_id != key.key_id
@@ -49,6 +51,9 @@ def test_a_missing_wrong_or_open_key_file_stops_the_start(household: Path, tmp_p
     (tmp_path / "home" / "data").chmod(0o700)
     settings = settings_in(tmp_path / "home")
     good = settings.key_file.read_bytes()
+    # With a recovery key beside it the broker would start, sealed.
+    with closing(sqlite3.connect(settings.data_dir / "keys.db")) as store, store:
+        store.execute("DELETE FROM slots WHERE kind = 'recovery_key'")
     settings.key_file.chmod(0o644)
     with pytest.raises(NoKey, match="chmod 600"):
         create_app(settings)
