@@ -45,6 +45,10 @@ def _keep_for_ledger(
     tx.execute(person_wraps.insert().values(person_id=person_id, key_id=key_id, holder=holder, wrapped=wrapped))
 
 
+class OtherEpoch(Unsealable):
+    """A person's key lies under an epoch that this process does not know yet."""
+
+
 class Appender:
     """What a person's ledger can be appended to with while their keys are not open: sealing alone, to their public key."""
 
@@ -74,7 +78,7 @@ class Keyring:
     """One person's keys while they are open in this process: sealing, opening, blind tags, aliases."""
 
     def __init__(self, store: Store, keks: Mapping[int, OpenKey], person_id: bytes, log_tag: Callable[[str], bytes]) -> None:
-        """`keks` are the open epochs' keys. Raises `Unsealable` where the person has no keys, or no longer."""
+        """`keks` are the open epochs' keys. Raises `Unsealable` where the person has no keys, or no longer, `OtherEpoch` where none of `keks` is theirs."""
         self.person_id = person_id
         self.log_tag = log_tag
         self.opened = time.monotonic()
@@ -88,7 +92,7 @@ class Keyring:
             raise Unsealable
         kek = keks.get(int(rows["person"].holder.partition(":")[2]))
         if kek is None:
-            raise Unsealable
+            raise OtherEpoch
         self._parent = OpenKey(rows["person"].key_id, kek.unseal(self._place(rows["person"]), rows["person"].wrapped), WRAPS)
         self._index = self._parent.unseal(self._place(rows["index"]), rows["index"].wrapped)
         self._ledger_private = self._parent.unseal(self._place(rows["ledger"]), rows["ledger"].wrapped)

@@ -17,7 +17,7 @@ from broker.db import Store
 from broker.errors import Busy, Conflict, Sealed
 from broker.vault import derive, epochs, slots
 from broker.vault.envelope import WRAPS, OpenKey, new_key_pair
-from broker.vault.keys import Appender, Appending, Keyring, wrap_place
+from broker.vault.keys import Appender, Appending, Keyring, OtherEpoch, wrap_place
 from broker.vault.models import host_keys, person_keys, person_wraps
 from broker.vault.processes import Member
 from broker.vault.slots import NoKey, Slot
@@ -185,7 +185,8 @@ class Vault:
         number = epochs.begin(self._store, self._newest)
         self._look(always=True)
         epochs.move(self._store, self._keks, number, progress)
-        self._adopt(epochs.finish(self._store, self._newest, number, self._member.hand_over))
+        self._root = epochs.finish(self._store, self._newest, number, self._member.hand_over)
+        self._look(always=True)
         return number
 
     def _newest(self, tx: Connection) -> bytes:
@@ -239,7 +240,12 @@ class Vault:
                 self._rings.move_to_end(person_id)
                 return ring
         self._known()
-        ring = Keyring(self._store, self._keks, person_id, self.log_tag(person_id))
+        try:
+            ring = Keyring(self._store, self._keks, person_id, self.log_tag(person_id))
+        except OtherEpoch:
+            # Their key was moved under a new epoch between the two looks.
+            self._look(always=True)
+            ring = Keyring(self._store, self._keks, person_id, self.log_tag(person_id))
         with self._lock:
             self._rings[person_id] = ring
             while len(self._rings) > KEYRINGS:
