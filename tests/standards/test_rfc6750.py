@@ -58,6 +58,7 @@ def test_a_token_of_another_broker(connected: Shop, tmp_path: Path, clock: Clock
     """Row 99, other `aud`: every token is for the API of the broker that gave it, and opens no other, whoever's key it is bound to."""
     other = create_app(settings_in(tmp_path / "elsewhere"), clock)
     try:
+        other.extensions["broker"].vault.add_recovery_key()
         people.add(other.extensions["broker"], "alice", "correct horse battery staple")
         there = Shop.register(other, "books.example")
         there.prover = of_broker(other.extensions["broker"], connected.prover.key)
