@@ -13,6 +13,7 @@ from broker.db import utcnow
 from broker.events.answers import answers as answers_api
 from broker.events.api import api as events_api
 from broker.events.pages import pages as events_pages
+from broker.exports.pages import pages as exports_pages
 from broker.factors.pages import pages as factors_pages
 from broker.grants.actions import end_again
 from broker.grants.api import api as grants_api
@@ -37,7 +38,7 @@ from broker.vendors.pages import pages as vendors_pages
 CAPABILITIES = (
     home_pages, people_pages, factors_pages, keys_pages, notices_pages, oauth, oauth_pages, metadata.metadata,
     terms_pages, grants_pages, grants_api, events_api, answers_api, events_pages,
-    imports_pages, ledger_pages, vendors_pages, documentation.documentation, health.health,
+    imports_pages, ledger_pages, vendors_pages, exports_pages, documentation.documentation, health.health,
 )  # fmt: skip
 
 

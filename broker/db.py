@@ -206,6 +206,12 @@ class Store:
         with self.engine.connect() as connection, transaction(connection):
             yield connection
 
+    def truncate_log(self) -> None:
+        """Carry the write-ahead log over into the file, and empty it."""
+        with self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def vacuum(self) -> None:
         """Write the file anew without what was deleted from it."""
         with self.engine.connect() as connection:

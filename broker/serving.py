@@ -10,6 +10,7 @@ from flask import Flask
 
 from broker import close_app, create_app
 from broker.config import from_environment
+from broker.exports.actions import sweep as sweep_erased
 from broker.factors.actions import sweep as sweep_challenges
 from broker.imports.actions import sweep as sweep_imports
 from broker.oauth.actions import sweep
@@ -46,6 +47,7 @@ def _sweep(app: Flask, stopping: threading.Event) -> None:
             app.extensions["broker"].vault.share()
             sweep(app.extensions["broker"])
             sweep_challenges(app.extensions["broker"])
+            sweep_erased(app.extensions["broker"])
             sweep_imports(app.extensions["broker"])
         except Exception:
             # Whatever it was, the next round may succeed, and nothing else would tell.

@@ -28,6 +28,7 @@ LEAVES = {
     "vendors": {"words", "checks", "documents"},
     "oauth": {"gate", "assertion", "dpop", "callers"},
     "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},
+    "exports": {"periods"},
     "imports": {
         "sources",
         "chromium",

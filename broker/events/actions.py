@@ -3,30 +3,32 @@
 import datetime as dt
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from broker.db import Prepared, upsert
-from broker.errors import StorageFull
+from broker.errors import Busy, StorageFull
 from broker.events import queries, stored
-from broker.events.models import counts, events, forgotten
+from broker.events.models import counts, events, forgotten, shreds
 from broker.events.sites import class_of, site_of_host
 from broker.grants.actions import drop_answers
 from broker.ledger import actions as ledger
 from broker.opening import Broker
 from broker.people.models import people
-from broker.vault.envelope import OpenKey
+from broker.vault.envelope import OpenKey, key_id_of
 from broker.vault.keys import Keyring
 from policies.slices import Slice
 from policies.vocabulary import FIELDS, FIELDS_WITH_ITEMS_CUT
 
+T = TypeVar("T")
 Event = dict[str, Any]
 Key = tuple[str, dt.date, bytes]
 CHUNK: Final = 500
 ROOM_KEPT: Final = 64 * 2**20
+KEY_ID: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ _INSERT: Final = Prepared(insert(events))
 
 def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[str, str]:
     """Insert what is new; the status of each event id: accepted, duplicate, conflict or forgotten. One transaction, idempotent."""
+    _refuse_retired(tx, ring.person_id, ready)
     tags = [each.row["event_tag"] for each in ready]
     mine = events.c.person_id == ring.person_id
     gone = set(tx.execute(select(forgotten.c.event_tag).where(forgotten.c.person_id == ring.person_id, forgotten.c.event_tag.in_(tags))).scalars())
@@ -136,6 +139,26 @@ def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[
         _INSERT.run_many(tx, [each.row for each in fresh.values()])
         _count(tx, ring.person_id, Counter((each.row["day"], each.row["kind"]) for each in fresh.values()))
     return status
+
+
+class KeyRetired(Busy):
+    """What was sealed a moment ago lies under a key that is about to be destroyed; it has to be sealed anew."""
+
+
+def _refuse_retired(tx: Connection, person_id: bytes, ready: Sequence[Ready]) -> None:
+    going = tx.execute(select(shreds.c.key_ids).where(shreds.c.person_id == person_id, shreds.c.key_ids != b"")).scalars().all()
+    ids = {raw[start : start + KEY_ID] for raw in going for start in range(0, len(raw), KEY_ID)}
+    if ids and any(key_id_of(each.row["body"]) in ids for each in ready):
+        raise KeyRetired(retry_after=1)
+
+
+def sealed(ring: Keyring, placed: Sequence[Event], origin: str, received: dt.datetime, write: Callable[[list[Ready]], T]) -> T:
+    """Seal and write; once more under new keys where those are about to be destroyed."""
+    try:
+        return write(seal(ring, placed, origin, received))
+    except KeyRetired:
+        ring.seal_anew()
+        return write(seal(ring, placed, origin, received))
 
 
 _OURS: Final = frozenset({"received", "origin", "host", "domain", "class", "referrer_class"})
@@ -169,17 +192,19 @@ def take_in(
     check_room(broker)
     kept = [(event, keep(event, within)) for event in given]
     status = {event["id"]: "outside_collection" for event, placed in kept if placed is None}
-    ready = seal(ring, [placed for _, placed in kept if placed is not None], origin, entry.at)
     key = ledger.entry_key(ring, entry.at)
     statements = list(guard)
 
-    def job(tx: Connection) -> dict[str, str]:
-        found = insert_ready(tx, ring, ready)
-        taken = sum(each == "accepted" for each in found.values())
-        ledger.append(tx, ring, key, entry.with_about(count=taken), statements)
-        return found
+    def write(ready: list[Ready]) -> dict[str, str]:
+        def job(tx: Connection) -> dict[str, str]:
+            found = insert_ready(tx, ring, ready)
+            taken = sum(each == "accepted" for each in found.values())
+            ledger.append(tx, ring, key, entry.with_about(count=taken), statements)
+            return found
 
-    return status | broker.write(job, size=sum(len(each.row["body"]) for each in ready))
+        return broker.write(job, size=sum(len(each.row["body"]) for each in ready))
+
+    return status | sealed(ring, [placed for _, placed in kept if placed is not None], origin, entry.at, write)
 
 
 _DELETE: Final = delete(events).where(
@@ -187,10 +212,17 @@ _DELETE: Final = delete(events).where(
 )
 
 
-def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget: bool) -> int:
+def _to_shred(tx: Connection, person_id: bytes, months: Iterable[tuple[str, str]], at: dt.datetime) -> None:
+    """Note, with the rows that go, whose keys have to follow; a month that is being shredded begins anew."""
+    rows = [{"person_id": person_id, "kind": kind, "month": month, "asked_at": at, "key_ids": b"", "destroyed_at": None} for kind, month in sorted(months)]
+    again = {"asked_at": at, "key_ids": b"", "destroyed_at": None}
+    tx.execute(upsert(shreds).on_conflict_do_update(index_elements=list(shreds.primary_key.columns), set_=again), rows)
+
+
+def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget: bool, at: dt.datetime) -> int:
     """Delete events by key and take them out of the counters, and with them every kept answer; with `forget` they can never come back.
 
-    Returns how many there were.
+    Whatever could still open a copy of them is destroyed after that, by the sweep. Returns how many there were.
     """
     deleted = 0
     for start in range(0, len(keys), CHUNK):
@@ -205,6 +237,7 @@ def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget
             rows = [{"person_id": person_id, "event_tag": row.event_tag, "day": row.day} for row in found]
             tx.execute(upsert(forgotten).on_conflict_do_nothing(), rows)
         _count(tx, person_id, {of: -number for of, number in Counter((row.day, row.kind) for row in found).items()})
+        _to_shred(tx, person_id, {(row.kind, f"{row.day:%Y-%m}") for row in found}, at)
         deleted += len(found)
     if deleted:
         drop_answers(tx, person_id)
@@ -212,14 +245,14 @@ def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget
     return deleted
 
 
-def forget(broker: Broker, ring: Keyring, keys: Sequence[Key], about: dict[str, Any]) -> int:
+def forget(broker: Broker, ring: Keyring, keys: Sequence[Key], about: dict[str, Any], by: dict[str, str] = ledger.PERSON) -> int:
     """Erase events for good, with their tombstones and one ledger entry, in one transaction; returns how many."""
     now = broker.now()
     entry_key = ledger.entry_key(ring, now)
 
     def job(tx: Connection) -> int:
-        number = delete_keys(tx, ring.person_id, keys, forget=True)
-        ledger.append(tx, ring, entry_key, ledger.Entry("forget", now, about={**about, "count": number}))
+        number = delete_keys(tx, ring.person_id, keys, forget=True, at=now)
+        ledger.append(tx, ring, entry_key, ledger.Entry("forget", now, by=by, about={**about, "count": number}))
         return number
 
     return broker.write(job, ending=True)

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Date, Index, Integer, LargeBinary, String, Table
 
-from broker.db import CLUSTERED, metadata
+from broker.db import CLUSTERED, Moment, metadata
 
 events = Table(
     "events",
@@ -33,6 +33,31 @@ counts = Table(
     Column("day", Date, primary_key=True),
     Column("kind", String(16), primary_key=True),
     Column("number", Integer, nullable=False),
+    **CLUSTERED,
+)
+
+# Months of which something was erased, until no key is left that could open it; a row is made in the transaction that erases.
+shreds = Table(
+    "shreds",
+    metadata,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("month", String(7), primary_key=True),
+    Column("asked_at", Moment, nullable=False),
+    # The ids of the keys that are to go, 16 bytes each: nothing may be stored under them any more.
+    Column("key_ids", LargeBinary, nullable=False),
+    # When those keys were destroyed; the epoch they lay under goes next.
+    Column("destroyed_at", Moment),
+    **CLUSTERED,
+)
+
+# How many days a kind of event is kept; none is for ever.
+retention = Table(
+    "retention",
+    metadata,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("days", Integer, nullable=False),
     **CLUSTERED,
 )
 

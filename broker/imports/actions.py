@@ -150,7 +150,15 @@ def _store(broker: Broker, ring: Keyring, batch_id: bytes, events: Iterator[Even
     """Seal and store events in chunks, each in a transaction that also counts it. Raises `Stopped` and `Unreadable`."""
     found, origin, received = Findings(), batch_id.hex(), broker.now()
 
-    def write(ready: list[event_actions.Ready]) -> Any:
+    def write(chunk: list[Event], ready: list[event_actions.Ready]) -> Any:
+        try:
+            return put(ready)
+        except event_actions.KeyRetired:
+            # What was sealed while the chunk before it was written is sealed anew.
+            ring.seal_anew()
+            return put(event_actions.seal(ring, [event_actions.place_of(event) for event in chunk], origin, received))
+
+    def put(ready: list[event_actions.Ready]) -> Any:
         def job(tx: Connection) -> dict[str, str]:
             _moved(broker, tx, ring, batch_id, ("taking",), done=batches.c.done + len(ready))
             return event_actions.insert_ready(tx, ring, ready)
@@ -165,7 +173,7 @@ def _store(broker: Broker, ring: Keyring, batch_id: bytes, events: Iterator[Even
             if waiting:
                 found.count(waiting[0], waiting[1].result())
                 progress(found.total)
-            waiting = chunk, pool.submit(write, ready)
+            waiting = chunk, pool.submit(write, chunk, ready)
         if waiting:
             found.count(waiting[0], waiting[1].result())
             progress(found.total)
@@ -303,7 +311,7 @@ def _delete(broker: Broker, ring: Keyring, batch_id: bytes) -> int:
     deleted = 0
     for start in range(0, len(keys), UNDO_CHUNK):
         piece = keys[start : start + UNDO_CHUNK]
-        deleted += broker.write(lambda tx, piece=piece: event_actions.delete_keys(tx, ring.person_id, piece, forget=False), ending=True)  # type: ignore[misc]
+        deleted += broker.write(lambda tx, piece=piece: event_actions.delete_keys(tx, ring.person_id, piece, forget=False, at=broker.now()), ending=True)  # type: ignore[misc]
         broker.write(lambda tx: tx.execute(update(batches).where(_mine(ring, batch_id)).values(changed_at=broker.now())))
     return deleted
 

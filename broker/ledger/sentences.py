@@ -97,6 +97,8 @@ def _import(entry: Entry, who: str) -> str:
 
 
 def _forget(entry: Entry, who: str) -> str:
+    if entry.get("why") == "retention":
+        return f"The broker forgot {_count(entry)}, which were older than you want to keep them."
     if "undo" in entry:
         return f"{_doer(entry, who)} took an import back, and with it {_count(entry)}."
     return f"{_doer(entry, who)} forgot {_count(entry)}."
@@ -140,6 +142,18 @@ def _key(entry: Entry, _who: str) -> str:
     return "The broker changed the keys that your events lie under. Nothing was lost."
 
 
+def _settings(entry: Entry, _who: str) -> str:
+    kept = KINDS.get(entry.get("kept", ""))
+    if kept is None:
+        return "You changed your settings."
+    return f"You chose that {kept.label} are kept {'for ' + many(entry['days'], 'day') if entry.get('days') else 'for ever'}."
+
+
+def _destroyed(entry: Entry, _who: str) -> str:
+    months = many(len(entry.get("months", ())), "month")
+    return f"The broker destroyed the keys of what was forgotten, of {months} in all. No copy of a file can be read with what it holds now."
+
+
 def _version(entry: Entry) -> str:
     return f" (version {entry['version']})" if "version" in entry else ""
 
@@ -175,9 +189,9 @@ _SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
     "factor": _factor,
     "device": lambda entry, _who: f"You ended {many(entry.get('ended', 1), 'other session')}.",
     "recovery": _fixed("A recovery code was used to sign in, and all other sessions ended."),
-    "settings": _fixed("You changed your settings."),
+    "settings": _settings,
     "key": _key,
-    "key_destroyed": _fixed("The broker destroyed a key, so what it closed can never be read again."),
+    "key_destroyed": _destroyed,
     "restored": _fixed("The broker was restored from a backup."),
     "operator": _fixed("The operator did something to your account."),
 }

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 
 from broker.db import AnyRow, Store
-from broker.errors import Sealed, Unsealable
+from broker.errors import Busy, Sealed, Unsealable
 from broker.vault import derive
 from broker.vault.envelope import HEADER_BYTES, WRAPS, OpenKey, Place, key_id_of, seal_to, unseal_with
 from broker.vault.models import person_keys, person_wraps
@@ -74,13 +74,41 @@ class Appender:
         return OpenKey(key_id, secret)
 
 
+def renewed(tx: Connection, keks: Mapping[int, OpenKey], epoch: int, person_id: bytes) -> None:
+    """Give a person a new key of their own under this epoch, and wrap theirs that are left under it. Raises `OtherEpoch`."""
+    mine = person_wraps.c.person_id == person_id
+    joined = person_wraps.join(person_keys, (person_keys.c.person_id == person_wraps.c.person_id) & (person_keys.c.key_id == person_wraps.c.key_id))
+    old = tx.execute(select(person_wraps).select_from(joined).where(mine, person_keys.c.role == "person")).one()
+    kek = keks.get(int(old.holder.partition(":")[2]))
+    if kek is None or epoch not in keks:
+        raise OtherEpoch
+    parent = OpenKey(old.key_id, kek.unseal(wrap_place(person_id, old.key_id, old.holder), old.wrapped), WRAPS)
+    fresh_id, fresh = os.urandom(16), os.urandom(32)
+    below, holder = OpenKey(fresh_id, fresh, WRAPS), f"key:{fresh_id.hex()}"
+    for row in tx.execute(select(person_wraps).where(mine, person_wraps.c.holder == f"key:{old.key_id.hex()}")).all():
+        secret = parent.unseal(wrap_place(person_id, row.key_id, row.holder), row.wrapped)
+        tx.execute(delete(person_wraps).where(mine, person_wraps.c.key_id == row.key_id, person_wraps.c.holder == row.holder))
+        wrapped = below.seal(wrap_place(person_id, row.key_id, holder), secret)
+        tx.execute(person_wraps.insert().values(person_id=person_id, key_id=row.key_id, holder=holder, wrapped=wrapped))
+    tx.execute(delete(person_wraps).where(mine, person_wraps.c.key_id == old.key_id))
+    tx.execute(delete(person_keys).where(person_keys.c.person_id == person_id, person_keys.c.key_id == old.key_id))
+    made = {"person_id": person_id, "key_id": fresh_id, "role": "person", "kind": "", "month": "", "state": "active", "seals": 0}
+    tx.execute(person_keys.insert().values(made))
+    above = f"epoch:{epoch}"
+    wrapped = keks[epoch].seal(wrap_place(person_id, fresh_id, above), fresh)
+    tx.execute(person_wraps.insert().values(person_id=person_id, key_id=fresh_id, holder=above, wrapped=wrapped))
+
+
 class Keyring:
     """One person's keys while they are open in this process: sealing, opening, blind tags, aliases."""
 
-    def __init__(self, store: Store, keks: Mapping[int, OpenKey], person_id: bytes, log_tag: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, store: Store, keks: Mapping[int, OpenKey], person_id: bytes, log_tag: Callable[[str], bytes], on_renewed: Callable[[], None] = lambda: None
+    ) -> None:  # fmt: skip
         """`keks` are the open epochs' keys. Raises `Unsealable` where the person has no keys, or no longer, `OtherEpoch` where none of `keks` is theirs."""
         self.person_id = person_id
         self.log_tag = log_tag
+        self._on_renewed = on_renewed
         self.opened = time.monotonic()
         self._store = store
         self._lock = threading.RLock()
@@ -158,6 +186,11 @@ class Keyring:
             self._sealing[(kind, month)] = (key, left - seals)
             return key
 
+    def seal_anew(self) -> None:
+        """Look again which keys are in force, before anything more is sealed."""
+        with self._lock:
+            self._sealing.clear()
+
     def _reserve(self, kind: str, month: str, seals: int) -> tuple[OpenKey, int]:
         block = max(SEALS_RESERVED, seals)
         with self._store.writing() as tx:
@@ -186,6 +219,11 @@ class Keyring:
         if kind == "ledger":
             _keep_for_ledger(tx, self.person_id, (self._ledger_id, self._ledger_public), key_id, secret, month, seals)
             return
+        above = (person_keys.c.person_id == self.person_id) & (person_keys.c.key_id == self._parent.key_id)
+        if tx.execute(select(person_keys.c.key_id).where(above)).first() is None:
+            # Their own key was renewed since these were opened: what would be wrapped under the old one could never be opened.
+            self._on_renewed()
+            raise Busy(retry_after=1)
         holder = f"key:{self._parent.key_id.hex()}"
         wrapped = self._parent.seal(wrap_place(self.person_id, key_id, holder), secret)
         tx.execute(person_keys.insert().values(person_id=self.person_id, key_id=key_id, role=role, kind=kind, month=month, state="active", seals=seals))

@@ -69,6 +69,24 @@ person_wraps = Table(
     **CLUSTERED,
 )
 
+# People who erased everything: nothing of them may come back from a backup, and whatever of it was not done yet is done at the next start.
+erased_people = Table(
+    "erased_people",
+    heads,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("erased_at", Moment, nullable=False),
+)
+
+# Keys that were destroyed: a backup that still has them must not bring them back.
+destroyed_keys = Table(
+    "destroyed_keys",
+    heads,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("key_id", LargeBinary(16), primary_key=True),
+    Column("destroyed_at", Moment, nullable=False),
+    **CLUSTERED,
+)
+
 ended_grants = Table(
     "ended_grants",
     heads,

@@ -76,6 +76,12 @@ def write_key_file(path: Path) -> None:
     _sync_folder(path.parent)
 
 
+def put_in_place(fresh: Path, path: Path) -> None:
+    """Put a new key file in the place of the old one, durably and at once."""
+    fresh.replace(path)
+    _sync_folder(path.parent)
+
+
 def _sync_folder(path: Path) -> None:
     """Make the name of a new file durable too; elsewhere than on POSIX a folder cannot be opened."""
     if os.name == "posix":

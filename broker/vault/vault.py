@@ -7,17 +7,17 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select, update
 
 from broker.db import Store
 from broker.errors import Busy, Conflict, Sealed
 from broker.vault import derive, epochs, slots
 from broker.vault.envelope import WRAPS, OpenKey, new_key_pair
-from broker.vault.keys import Appender, Appending, Keyring, OtherEpoch, wrap_place
+from broker.vault.keys import Appender, Appending, Keyring, OtherEpoch, renewed, wrap_place
 from broker.vault.models import host_keys, person_keys, person_wraps
 from broker.vault.processes import Member
 from broker.vault.slots import NoKey, Slot
@@ -180,14 +180,35 @@ class Vault:
         return True
 
     def rotate(self, progress: Callable[[int, int], None] = lambda _done, _of: None) -> int:
-        """A new epoch and a new ROOT, while everything goes on; returns the number of the new epoch. Resumes what a kill left half done."""
+        """A new epoch, a new ROOT and a new key file, while everything goes on; returns the number of the new epoch.
+
+        Resumes what a kill left half done.
+        """
         self._open()
+        self._renew_key_file()
         number = epochs.begin(self._store, self._newest)
         self._look(always=True)
         epochs.move(self._store, self._keks, number, progress)
         self._root = epochs.finish(self._store, self._newest, number, self._member.hand_over)
         self._look(always=True)
         return number
+
+    def _renew_key_file(self) -> None:
+        """A new secret in the key file: an old copy of keys.db opens by the old one alone. At every moment one of the two opens the vault."""
+        known = slots.read_key_file(self._key_file, make=False)
+        with self._store.reading() as tx:
+            fits = known is not None and slots.opened(tx, slots.KEY_FILE, known) is not None
+            old = [slot for slot in slots.listed(tx) if slot.kind == slots.KEY_FILE]
+        if not fits:
+            return
+        fresh = self._key_file.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        slots.write_key_file(fresh)
+        self._add(slots.KEY_FILE, slots.private_of(slots.KEY_FILE, fresh.read_bytes(), {}))
+        slots.put_in_place(fresh, self._key_file)
+        with self._store.writing() as tx:
+            for slot in old:
+                slots.remove(tx, slot.id)
 
     def _newest(self, tx: Connection) -> bytes:
         """ROOT as it is inside this transaction; raises `Sealed`."""
@@ -241,20 +262,65 @@ class Vault:
                 return ring
         self._known()
         try:
-            ring = Keyring(self._store, self._keks, person_id, self.log_tag(person_id))
+            ring = self._opened(person_id)
         except OtherEpoch:
             # Their key was moved under a new epoch between the two looks.
             self._look(always=True)
-            ring = Keyring(self._store, self._keks, person_id, self.log_tag(person_id))
+            ring = self._opened(person_id)
         with self._lock:
             self._rings[person_id] = ring
             while len(self._rings) > KEYRINGS:
                 self._rings.popitem(last=False)
         return ring
 
+    def _opened(self, person_id: bytes) -> Keyring:
+        return Keyring(self._store, self._keks, person_id, self.log_tag(person_id), lambda: self._drop(person_id))
+
+    def _drop(self, person_id: bytes) -> None:
+        with self._lock:
+            self._rings.pop(person_id, None)
+
     def appender(self, person_id: bytes) -> Appending:
         """What a person's ledger can be appended to with: their open keys, or while sealed the public one alone."""
         return Appender(self._store, person_id, self.log_tag(person_id)) if self.sealed else self.keyring(person_id)
+
+    def retire(self, person_id: bytes, kind: str, month: str) -> list[bytes]:
+        """The ids of the data keys of a month, none of which is sealed with any more; the next value gets a new one."""
+        mine = (person_keys.c.person_id == person_id) & (person_keys.c.kind == kind) & (person_keys.c.month == month) & (person_keys.c.role == "data")
+        with self._store.writing() as tx:
+            tx.execute(update(person_keys).where(mine).values(state="retired"))
+            ids = list(tx.execute(select(person_keys.c.key_id).where(mine)).scalars())
+        with self._lock:
+            ring = self._rings.get(person_id)
+        if ring is not None:
+            ring.seal_anew()
+        return ids
+
+    def destroy(self, person_id: bytes, key_ids: Sequence[bytes] | None = None) -> None:
+        """Destroy keys of a person, or all of them: their wraps go, and what they opened is closed for good. Durable at return."""
+        for table in (person_wraps, person_keys):
+            mine = table.c.person_id == person_id
+            with self._store.writing() as tx:
+                tx.execute(delete(table).where(mine if key_ids is None else mine & table.c.key_id.in_(key_ids)))
+        self._drop(person_id)
+
+    def renew_person(self, person_id: bytes) -> None:
+        """A new key of a person's own, under which everything of theirs is wrapped anew: an old copy of keys.db opens nothing by the new one."""
+        self._known()
+        with self._store.writing() as tx:
+            renewed(tx, self._keks, epochs.active(tx), person_id)
+        self._drop(person_id)
+
+    def has_keys(self, person_id: bytes) -> bool:
+        """Whether anything of a person could still be opened."""
+        with self._store.reading() as tx:
+            return tx.execute(select(person_wraps.c.key_id).where(person_wraps.c.person_id == person_id)).first() is not None
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch in force."""
+        with self._store.reading() as tx:
+            return epochs.active(tx)
 
     def log_tag(self, person_id: bytes) -> Callable[[str], bytes]:
         """Blind tags of what ledger entries and notices are about, 16 bytes; under the host's key, since both are written while sealed."""

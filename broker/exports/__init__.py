@@ -1,0 +1,1 @@
+"""Everything out, everything erased: what leaves no trace, how long things are kept."""
