@@ -231,6 +231,8 @@ def _document() -> Any:
         raise errors.UnsupportedMediaType("Send application/json without Content-Encoding.")
     if request.content_length is None or request.content_length > MAX_BATCH:
         raise errors.TooLarge("One upload has at most 256 KiB, and says its length.")
+    # The application's own limit is that of forms.
+    request.max_content_length = MAX_BATCH
     try:
         return load(request.get_data())
     except Malformed as malformed:

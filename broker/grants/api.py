@@ -48,6 +48,9 @@ def show(grant_id: str) -> Response:
         grant = queries.one(tx, access.ring, access.grant_id)
         signed = queries.agreement(tx, access.ring, access.grant_id)
         changes = queries.changes_of(tx, access.ring, access.grant_id)
+    if grant.state(broker.now()) not in queries.LIVE:
+        # It ended while this call was under way.
+        raise errors.InvalidToken
     body: dict[str, Any] = {
         "id": grant.id,
         "status": grant.state(broker.now()),
