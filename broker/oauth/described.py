@@ -28,9 +28,10 @@ _PROVED: Final = ("invalid_dpop_proof", "use_dpop_nonce")
 
 
 def _form(heading: str, members: Json, required: tuple[str, ...] = ()) -> dict[str, Json]:
-    """A form body; unknown parameters are ignored, so that others may stand in it."""
-    schema = closed({**members, **_CLIENT}, required)
-    del schema["additionalProperties"]
+    """A form body; unknown parameters are ignored, so that others may stand in it. None has control characters."""
+    plain = {"pattern": f"^{gate.CONTROL.pattern.replace('[', '[^', 1)}*$"}
+    clean = {name: {**(plain if each.keys().isdisjoint({"enum", "pattern"}) else {}), **each} for name, each in {**members, **_CLIENT}.items()}
+    schema = {**closed(clean, required), "additionalProperties": {"type": "string", **plain}, "maxProperties": gate.MAX_PARAMETERS}
     return {FORM: openapi.explained(schema, PAGE, heading)}
 
 

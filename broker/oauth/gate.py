@@ -11,7 +11,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 MAX_BODY: Final = 32 * 1024
 MAX_PARAMETERS: Final = 30
 NO_GRANT: Final = "This code or refresh token is not valid, or no longer."
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
@@ -81,7 +81,7 @@ def _decoded(raw: bytes) -> str:
         text = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
     except UnicodeDecodeError:
         raise invalid_request("The body is not UTF-8.") from None
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         # A line break is legal in JSON, but vendors can send their JSON without.
         raise invalid_request("Control characters are not taken.")
     return text
