@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from broker import access, cors, description, documentation, headers, health, layout, openapi, problems, session
+from broker import access, cors, description, documentation, headers, health, layout, openapi, problems, quota, session, wellknown
 from broker.config import Settings, from_environment
 from broker.db import utcnow
 from broker.events.answers import answers as answers_api
@@ -35,9 +35,9 @@ from broker.vendors.actions import seed_extension
 
 CAPABILITIES = (
     home_pages, people_pages, oauth, oauth_pages, metadata.metadata, terms_pages, grants_pages, grants_api, events_api, answers_api, events_pages,
-    imports_pages, ledger_pages, documentation.documentation, description.description, health.health,
+    imports_pages, ledger_pages, documentation.documentation, description.description, health.health, wellknown.wellknown,
 )  # fmt: skip
-DESCRIBED = (EVENTS_PART, GRANTS_PART, OAUTH_PART, health.PART, description.PART)
+DESCRIBED = (EVENTS_PART, GRANTS_PART, OAUTH_PART, health.PART, wellknown.PART, description.PART)
 
 
 def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] = utcnow, fetch: Callable[[str], bytes] | None = None) -> Flask:
@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] 
     access.setup(app)
     headers.setup(app, settings)
     problems.setup(app)
+    quota.setup(app)
     layout.setup(app, settings)
     session.setup(app, broker)
     for blueprint in CAPABILITIES:

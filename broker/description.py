@@ -7,19 +7,11 @@ from flask import Blueprint, Response, current_app, render_template
 from markupsafe import Markup
 
 from broker import documentation, errors, headers, openapi, plainly
-from broker.openapi import JSON, Answer, Json, Operation, Part
+from broker.openapi import Json, Part
 
 description: Final = Blueprint("description", __name__)
 _SAID_ONCE: Final = {str(error.status) for error in openapi.EVERYWHERE}
-PART: Final = Part(
-    {
-        "description.machine": Operation(
-            "metadata",
-            {200: Answer("The description.", {JSON: {"type": "object"}}, ("ETag",)), 304: Answer("As it was.", headers=("ETag",))},
-            parameters=(openapi.IF_NONE_MATCH,),
-        ),
-    }
-)
+PART: Final = Part({"description.machine": openapi.document("", {"type": "object"})})
 
 
 def described() -> Json:

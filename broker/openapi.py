@@ -33,6 +33,11 @@ HEADERS: Final[dict[str, Json]] = {
     "Link": {"description": "The address of the next page, where there is one (RFC 8288).", "schema": {"type": "string"}},
     "ETag": {"description": "What the document is recognised by; send it back in If-None-Match.", "schema": {"type": "string"}},
     "Location": {"description": "Where the browser goes on.", "schema": {"type": "string"}},
+    "RateLimit-Policy": {
+        "description": "The limits that hold for this call: the host's and the grant's. See [rates](/docs/reference/access#rates).",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {"description": "What is left of each, and seconds until all of it is there again.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds after which it works again.", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
     "WWW-Authenticate": {"description": "The challenge (RFC 9449 section 7.1).", "schema": {"type": "string", "pattern": "^DPoP "}},
     "DPoP-Nonce": {"description": "The nonce of the next proof, on every answer to a call that carried one.", "schema": {"type": "string"}},
@@ -40,6 +45,7 @@ HEADERS: Final[dict[str, Json]] = {
 IF_NONE_MATCH: Final[Json] = {
     "in": "header", "name": "If-None-Match", "schema": {"type": "string"}, "description": "The ETag of what you have: 304 where nothing has changed."
 }  # fmt: skip
+LIMITED: Final = ("RateLimit-Policy", "RateLimit")
 PROOF: Final[Json] = {"proof": []}
 INVITE: Final[Json] = {"invite": []}
 
@@ -75,6 +81,12 @@ class Operation:
     security: tuple[Json, ...] = ()
     for_people: bool = False
     """Whether it answers with pages, and refuses with pages too."""
+
+
+def document(page: str, schema: Json) -> Operation:
+    """A JSON document that is the same for everyone, as `headers.kept` answers with it."""
+    answers = {200: Answer("The document.", {JSON: schema}, ("ETag",)), 304: Answer("As it was.", headers=("ETag",))}
+    return Operation("metadata", answers, page, parameters=(IF_NONE_MATCH,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +276,8 @@ def _content(body: Mapping[str, Json]) -> Json:
 
 
 def _responses(operation: Operation, scope: str) -> Json:
-    found = {str(status): _response(answer.sentence, answer.body, answer.headers) for status, answer in operation.answers.items()}
+    limited = LIMITED if errors.RateLimit in operation.problems or scope else ()
+    found = {str(status): _response(answer.sentence, answer.body, (*answer.headers, *limited)) for status, answer in operation.answers.items()}
     refused: dict[int, list[type[errors.BrokerError]]] = {}
     for error in dict.fromkeys((*(REFUSALS if scope else ()), *operation.problems, *EVERYWHERE)):
         refused.setdefault(error.status, []).append(error)
@@ -304,4 +317,4 @@ def _of_oauth(words: tuple[str, ...]) -> Json:
 
 
 def _headers_of(status: int) -> tuple[str, ...]:
-    return {401: ("WWW-Authenticate", "DPoP-Nonce"), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
+    return {401: ("WWW-Authenticate", "DPoP-Nonce"), 429: ("Retry-After", *LIMITED), 503: ("Retry-After",)}.get(status, ())

@@ -111,14 +111,6 @@ def like(document: dict[str, Any], required: dict[str, Any]) -> Json:
 _PUSHED: Final[Json] = {"request_uri": _TEXT, "expires_in": _SECONDS}
 _GONE: Final = Answer("A page: this request cannot be opened.", {HTML: _TEXT})
 _SOMEWHERE: Final = "https://broker.example"
-_KEPT: Final = Answer("As it was.", headers=("ETag",))
-
-
-def _metadata(name: str) -> Operation:
-    answers = {200: Answer("The document.", {JSON: ref(name)}, ("ETag",)), 304: _KEPT}
-    return Operation("metadata", answers, PAGE, parameters=(openapi.IF_NONE_MATCH,))
-
-
 _OF_PAR: Final = ("unsupported_response_type", "request_not_supported", "invalid_scope", "invalid_target", "invalid_authorization_details", *_PROVED)
 _OF_TOKEN: Final = ("unsupported_grant_type", "invalid_grant", "invalid_scope", "invalid_target", "invalid_authorization_details", *_PROVED)
 _OF_REGISTER: Final = {400: ("invalid_redirect_uri", "invalid_client_metadata", "invalid_software_statement"), 401: ("invalid_token",)}
@@ -133,8 +125,8 @@ def _refused(more: tuple[str, ...] = ()) -> dict[int, tuple[str, ...]]:
 
 PART: Final = Part(
     {
-        "metadata.authorization_server": _metadata("ServerMetadata"),
-        "metadata.protected_resource": _metadata("ResourceMetadata"),
+        "metadata.authorization_server": openapi.document(PAGE, ref("ServerMetadata")),
+        "metadata.protected_resource": openapi.document(PAGE, ref("ResourceMetadata")),
         "oauth.par": Operation(
             "oauth", {201: Answer("The request is kept.", {JSON: ref("Pushed")})}, PAGE,
             body=_pushed(), problems=_STORES, refusals=_refused(_OF_PAR), security=({}, PROOF),

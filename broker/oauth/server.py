@@ -9,7 +9,7 @@ from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, RefreshTokenGr
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Request, Response, current_app, g
 
-from broker import current
+from broker import current, quota
 from broker.grants import details
 from broker.grants import queries as grant_queries
 from broker.ledger import actions as ledger
@@ -96,7 +96,7 @@ class Server(AuthorizationServer):
             raise
         if endpoint in {"par", "token"}:
             # Everybody's extension has one client id, so what one address sends must not use up the others' rate.
-            broker.limits.count(endpoint, f"{client.client_id} {current.address()}" if client.public else client.client_id)
+            quota.count(endpoint, f"{client.client_id} {current.address()}" if client.public else client.client_id)
         proof = _proof(request, endpoint)
         if proof is not None:
             ids.append(callers.Spent(proof.jkt, proof.jti, proof.until, bad_proof()))
