@@ -226,7 +226,7 @@ def calls(world: World, label: str, mode: GenerationMode, number: int) -> int:
 
 @pytest.mark.parametrize("label", OPERATIONS)
 def test_the_api_is_what_its_description_says(world: World, label: str) -> None:
-    """Statuses, media types, headers and bodies are those that are described; what the description forbids is refused; nothing breaks."""
+    """Row 108: statuses, media types, headers and bodies are those that are described; what the description forbids is refused; nothing breaks."""
     number = share("described", 2 * len(OPERATIONS) - len(NO_WRONG_WAY) - len(FEW_CALLS))
     made = calls(world, label, GenerationMode.POSITIVE, number)
     if label not in NO_WRONG_WAY:
