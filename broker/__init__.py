@@ -7,16 +7,18 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from broker import access, confirming, cors, documentation, headers, health, layout, problems, session
+from broker import access, confirming, cors, description, documentation, headers, health, layout, openapi, problems, quota, session, wellknown
 from broker.config import Settings, from_environment
 from broker.db import utcnow
 from broker.events.answers import answers as answers_api
 from broker.events.api import api as events_api
+from broker.events.described import PART as EVENTS_PART
 from broker.events.pages import pages as events_pages
 from broker.exports.pages import pages as exports_pages
 from broker.factors.pages import pages as factors_pages
 from broker.grants.actions import end_again
 from broker.grants.api import api as grants_api
+from broker.grants.described import PART as GRANTS_PART
 from broker.grants.pages import pages as grants_pages
 from broker.home.pages import pages as home_pages
 from broker.imports.pages import pages as imports_pages
@@ -25,6 +27,7 @@ from broker.ledger.actions import Denials
 from broker.ledger.pages import pages as ledger_pages
 from broker.notices.pages import pages as notices_pages
 from broker.oauth import metadata
+from broker.oauth.described import PART as OAUTH_PART
 from broker.oauth.dpop import Seen
 from broker.oauth.endpoints import oauth
 from broker.oauth.pages import pages as oauth_pages
@@ -37,9 +40,10 @@ from broker.vendors.pages import pages as vendors_pages
 
 CAPABILITIES = (
     home_pages, people_pages, factors_pages, keys_pages, notices_pages, oauth, oauth_pages, metadata.metadata,
-    terms_pages, grants_pages, grants_api, events_api, answers_api, events_pages,
-    imports_pages, ledger_pages, vendors_pages, exports_pages, documentation.documentation, health.health,
+    terms_pages, grants_pages, grants_api, events_api, answers_api, events_pages, imports_pages, ledger_pages, vendors_pages, exports_pages,
+    documentation.documentation, description.description, health.health, wellknown.wellknown,
 )  # fmt: skip
+DESCRIBED = (EVENTS_PART, GRANTS_PART, OAUTH_PART, health.PART, wellknown.PART, description.PART)
 
 
 def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] = utcnow, fetch: Callable[[str], bytes] | None = None) -> Flask:
@@ -69,11 +73,13 @@ def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] 
     access.setup(app)
     headers.setup(app, settings)
     problems.setup(app)
+    quota.setup(app)
     layout.setup(app, settings)
     session.setup(app, broker)
     confirming.setup(app)
     for blueprint in CAPABILITIES:
         app.register_blueprint(blueprint)
+    openapi.setup(app, settings.origin, DESCRIBED)
     return app
 
 

@@ -23,6 +23,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 ACTION_OF: Final = {"events:read": "read", "events:write": "write"}
 READS: Final = frozenset({"GET", "HEAD"})
+REFUSALS: Final = (errors.NoToken, errors.InvalidToken, errors.InvalidProof, errors.UseNonce, errors.NotGranted, errors.RateLimit)
+"""What every call with a token may be refused with before its route is reached."""
 # Of a call without a good proof, which is refused before anyone looks at it.
 NO_PROOF: Final = dpop.Proof("", b"", dt.datetime.min.replace(tzinfo=dt.UTC))
 

@@ -18,6 +18,7 @@ RANGES = {
     "rate_client_in_flight": (1, 10_000), "lock_after": (0, 10_080),
 }  # fmt: skip
 JURISDICTION = re.compile(r"[A-Z]{2}")
+CONTACT = re.compile(r"(mailto:|https://|tel:)[!-~]{1,300}")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -42,6 +43,11 @@ class Settings:
     port: int = _setting(8440, "Port the server listens on.")
     origin: str = _setting("", "Public origin, such as https://broker.example; empty means http://localhost:<port>.")
     jurisdiction: str = _setting("EU", "Whose law agreements name: the two letters of the country the people of this broker live in, or EU.")
+    security_contact: str = _setting(
+        "",
+        "Whom to tell of a weakness, as /.well-known/security.txt names them: an address such as mailto:me@exa"
+        "mple.org or https://example.org/security; empty means that there is no such file.",
+    )
     workers: int = _setting(1, "Server processes.")
     threads: int = _setting(4, "Request threads in each process.")
     sandbox: bool = _setting(False, "Say on every page and in the metadata that the people in this broker are synthetic.")
@@ -84,6 +90,8 @@ class Settings:
                 raise WrongSetting(f"{PREFIX}{name.upper()} is {getattr(self, name)}: give a whole number from {least} to {most}.")
         if not JURISDICTION.fullmatch(self.jurisdiction):
             raise WrongSetting(f"{PREFIX}JURISDICTION is {self.jurisdiction!r}: give the two capital letters of a country, such as IE, or EU.")
+        if self.security_contact and not CONTACT.fullmatch(self.security_contact):
+            raise WrongSetting(f"{PREFIX}SECURITY_CONTACT is {self.security_contact!r}: give an address that begins with mailto:, https:// or tel:.")
         if self.log_level not in LEVELS:
             raise WrongSetting(f"BROKER_LOG_LEVEL is {self.log_level!r}: give one of {', '.join(LEVELS)}.")
         for name in (each.name for each in fields(self) if each.name.startswith("rate_") and each.type is str):

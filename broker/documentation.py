@@ -81,6 +81,35 @@ def render(text: str, name: str) -> Markup:
     return Markup(_markdown().render(text, {"name": name}))  # noqa: S704 - the source is our own file and raw HTML is off.
 
 
+def section(page: str, heading: str) -> str:
+    """The Markdown below one heading of the second order, such as "GET /v1/events"; empty where there is none."""
+    found = documents().get(page)
+    return found.text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0].strip() if found else ""
+
+
+def meanings(page: str, heading: str) -> dict[str, str]:
+    """What the tables of a section say of each name in their first column, in Markdown whose links hold anywhere on this broker."""
+    found: dict[str, str] = {}
+    for names, meaning in re.findall(r"^\| (`[^|]+) \| ([^|]+) \|", section(page, heading), re.MULTILINE):
+        found |= {name: _anywhere(meaning.strip(), page) for name in re.findall(r"`([^`]+)`", names) if name not in found}
+    return found
+
+
+def first_paragraph(page: str, heading: str) -> str:
+    """How a section begins, in Markdown whose links hold anywhere on this broker."""
+    return _anywhere(section(page, heading).partition("\n\n")[0].replace("\n", " "), page)
+
+
+def anchor(heading: str) -> str:
+    """The id of a heading within its page."""
+    words = re.sub(r"[^\w\s-]", "", heading.lower())
+    return re.sub(r"\s+", "-", words.strip()) or "section"
+
+
+def _anywhere(text: str, page: str) -> str:
+    return re.sub(r"\]\(([^):#]+)\.md(#[^)]*)?\)", lambda link: f"](/docs/{normpath(join(dirname(page), link[1]))}{link[2] or ''})", text)
+
+
 def _show(name: str) -> str:
     found = documents().get(name) or documents().get(f"{name}/index")
     if found is None:
@@ -108,8 +137,7 @@ Env = Mapping[str, Any]
 
 def _heading_open(self: RendererHTML, tokens: Sequence[Token], idx: int, options: Any, env: Env) -> str:
     del env
-    words = re.sub(r"[^\w\s-]", "", tokens[idx + 1].content.lower())
-    tokens[idx].attrSet("id", re.sub(r"\s+", "-", words.strip()) or "section")
+    tokens[idx].attrSet("id", anchor(tokens[idx + 1].content))
     return self.renderToken(tokens, idx, options, {})
 
 

@@ -67,6 +67,15 @@ def allow_caching(value: str) -> None:
     g.cache_control = value
 
 
+def kept(body: bytes) -> Response:
+    """A JSON document that is the same for everyone: whoever has it asks whether it changed, and is told so in a line (RFC 9110 section 13)."""
+    allow_caching("no-cache")
+    response = Response(body, mimetype="application/json")
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
 def _dress(response: Response, *, https: bool) -> Response:
     form_action = " ".join(("'self'", *g.get("form_action_origins", ())))
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(nonce=csp_nonce(), form_action=form_action)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from limits import RateLimitItem, parse
@@ -17,6 +18,17 @@ _RATES: Final = (
     "vendor_read", "par", "token", "fetch", "upload", "upload_events", "unauthenticated", "sign_in_name", "sign_in_address", "recovery", "invite", "unlock",
 )  # fmt: skip
 MOST_KEYS: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of a rate: `left` of the `quota` that there is in `window` seconds; in `reset` seconds all of it is there again."""
+
+    name: str
+    quota: int
+    window: int
+    left: int
+    reset: int
 
 
 class Limits:
@@ -51,6 +63,15 @@ class Limits:
             _, wait = self._after(rate, key, 1, time.monotonic())
         if wait > 0:
             raise RateLimit(retry_after=math.ceil(wait))
+
+    def left(self, rate: str, key: str, name: str) -> Left:
+        """What is left under `rate`, by the name that clients know it by."""
+        item, now = self._items[rate], time.monotonic()
+        period = item.get_expiry()
+        with self._lock:
+            used = max(self._free_at.get((rate, key), now) - now, 0)
+        # As in `count`: sums of fractions of a second differ in their last digits.
+        return Left(name, item.amount, period, math.floor((period - used) * item.amount / period + 1e-6), math.ceil(used))
 
     def _after(self, rate: str, key: str, cost: int, now: float) -> tuple[float, float]:
         """(when all would be free again after this, seconds until this much is free)."""

@@ -15,6 +15,7 @@ from broker.words import many
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
+FOR_PROGRAMS: Final = ("/v1", "/.well-known/", "/healthz", "/readyz", "/openapi.json")
 # What werkzeug raises by itself, in our words.
 _HTTP: Final[dict[int, type[errors.BrokerError]]] = {
     400: errors.BadRequest, 403: errors.FormExpired, 404: errors.NotFound, 405: errors.MethodNotAllowed, 413: errors.TooLarge,
@@ -48,7 +49,20 @@ def new_request_id() -> str:
 
 def for_clients() -> bool:
     """Whether this request is answered to a program rather than a person."""
-    return request.path.startswith("/v1")
+    return request.path.startswith(FOR_PROGRAMS)
+
+
+def oauth_word(status: int) -> str:
+    """The broker's own errors in the words of RFC 6749, by their status."""
+    return "temporarily_unavailable" if status in {429, 503} else "server_error" if status >= 500 else "invalid_request"  # noqa: PLR2004
+
+
+def for_oauth(error: errors.BrokerError) -> Response:
+    """A broker's error at an OAuth endpoint: RFC 6749 JSON, never a problem document nor a page (rule R1)."""
+    response = Response(orjson.dumps({"error": oauth_word(error.status), "error_description": error.title}), error.status, mimetype="application/json")
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def document(error: errors.BrokerError) -> dict[str, Any]:
@@ -72,6 +86,8 @@ def in_words(error: errors.BrokerError) -> str:
 
 def respond(error: errors.BrokerError) -> Response:
     """The error as its reader needs it."""
+    if request.path.startswith("/oauth/") and not request.path.startswith("/oauth/authorize"):
+        return for_oauth(error)
     if for_clients():
         response = Response(orjson.dumps(document(error)), error.status, mimetype=MEDIA_TYPE)
         if error.slug in _CHALLENGES:
@@ -115,7 +131,8 @@ def setup(app: Flask) -> None:
 
     @app.after_request
     def _say_number(response: Response) -> Response:
-        response.headers["Request-Id"] = g.get("request_id", "")
+        # An answer given before anything else was asked, to a preflight, has one too.
+        response.headers["Request-Id"] = g.get("request_id") or new_request_id()
         return response
 
     app.register_error_handler(errors.BrokerError, respond)

@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 NEEDS: Mapping[str, Mapping[str, str]] = {"frequency": {"time": "day"}, "monetary": {"time": "day", "total": "exact"}, "recency": {"time": "day"}}
 """Answer -> the fields that it is worked out from, each at the level it needs. A deny of one of them leaves nothing to answer from."""
 
-_DAYS = ((16, "16+"), (8, "8-15"), (4, "4-7"))
+DAYS = ((16, "16+"), (8, "8-15"), (4, "4-7"))
 _band = coarse("money", "band")
 
 
@@ -35,13 +35,14 @@ def work_out(names: Collection[str], rows: Iterable[Row], today: date) -> dict[s
 def _recency(rows: Collection[Row], today: date) -> int | None:
     """Whole weeks since the last purchase."""
     newest = max((row["time"][:10] for row in rows), default=None)
-    return None if newest is None else (today - date.fromisoformat(newest)).days // 7
+    # A clock that is ahead may have dated one tomorrow.
+    return None if newest is None else max(0, (today - date.fromisoformat(newest)).days // 7)
 
 
 def _frequency(rows: Collection[Row], _today: date) -> str:
     """Days with a purchase in the window."""
     number = len({row["time"][:10] for row in rows})
-    return next((name for least, name in _DAYS if number >= least), str(number))
+    return next((name for least, name in DAYS if number >= least), str(number))
 
 
 def _monetary(rows: Collection[Row], _today: date) -> dict[str, dict[str, Any]]:

@@ -33,7 +33,7 @@ MEMBERS = {
 REQUIRED = {"read": ("purposes", "kinds"), "write": ("kinds",), "contact": ("purposes",), "ask": ("purposes",)}
 RATES_OF = {"read": ("reads", "rows"), "write": (), "contact": ("messages",), "ask": ("questions",)}
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(~[A-Za-z0-9][A-Za-z0-9_.-]{0,63})?")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(~[A-Za-z0-9][A-Za-z0-9_.-]{0,63})?")
 _RATE = re.compile(r"([1-9][0-9]{0,6})/(P[0-9]+D)")
 
 
@@ -255,7 +255,7 @@ def read_action(value: object, pointer: str) -> str:
 
 def read_id(value: object, pointer: str) -> str:
     """Read the id of a clause; a proposed one is `item~rule`."""
-    return documents.text(value, pointer, _ID, "an id of letters, digits, - and _")
+    return documents.text(value, pointer, ID, "an id of letters, digits, - and _")
 
 
 def with_own_sites(part: Slice, domains: frozenset[str]) -> Slice:

@@ -10,9 +10,9 @@ from policies.roster import ROSTER
 from policies.times import LONGEST, read_duration, write_duration
 from policies.vocabulary import ONWARD
 
-_REGION = re.compile(r"\*|EEA|EU|[A-Z]{2}")
-_USES = ("profiling", "tracking", "ai_training", "portability")
-_DELETE = "delete:"
+REGION = re.compile(r"\*|EEA|EU|[A-Z]{2}")
+USES = ("profiling", "tracking", "ai_training", "portability")
+DELETE = "delete:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +72,17 @@ class Duties:
         """Return every duty."""
         return {
             "retention": write_duration(self.retention),
-            "on_end": f"{_DELETE}{write_duration(self.on_end)}",
+            "on_end": f"{DELETE}{write_duration(self.on_end)}",
             "breach_notice": write_duration(self.breach_notice),
             "onward": self.onward,
             "processors": sorted(self.processors),
-            **{name: getattr(self, name) for name in _USES},
+            **{name: getattr(self, name) for name in USES},
             "storage": sorted(self.storage),
         }
 
 
 def _read_duty(name: str, value: object, pointer: str) -> Any:
-    if name in _USES:
+    if name in USES:
         return documents.flag(value, pointer)
     if name == "onward":
         return documents.choice(value, pointer, ONWARD)
@@ -91,9 +91,9 @@ def _read_duty(name: str, value: object, pointer: str) -> Any:
     if name == "storage":
         return _read_regions(value, pointer)
     if name == "on_end":
-        if not isinstance(value, str) or not value.startswith(_DELETE):
+        if not isinstance(value, str) or not value.startswith(DELETE):
             refuse(pointer, "Give delete: and a duration, such as delete:P7D.")
-        value = value.removeprefix(_DELETE)
+        value = value.removeprefix(DELETE)
     return read_duration(value, pointer)
 
 
@@ -105,7 +105,7 @@ def _read_processor(value: object, pointer: str) -> str:
 
 def _read_regions(value: object, pointer: str) -> frozenset[str]:
     form = "EEA, EU, an ISO 3166-1 code of two letters, or *"
-    regions = documents.some_words(value, pointer, lambda entry, at: documents.text(entry, at, _REGION, form), 50)
+    regions = documents.some_words(value, pointer, lambda entry, at: documents.text(entry, at, REGION, form), 50)
     return frozenset({"*"}) if "*" in regions else regions
 
 

@@ -23,8 +23,9 @@ SCALES = {
 """Major units that a bucket of 1 holds, so that buckets are worth about the same; 1 by default."""
 
 BAND_EDGES = (0, 10, 50, 100, 200, 500, 1000, 5000)
-_DWELLS = ((300_000, "5+ min"), (60_000, "1-5 min"), (30_000, "30-60 s"), (10_000, "10-30 s"))
-_QUANTITIES = ((8, "8+"), (4, "4-7"), (2, "2-3"), (1, "1"))
+DWELLS = ((300_000, "5+ min"), (60_000, "1-5 min"), (30_000, "30-60 s"), (10_000, "10-30 s"))
+LEAST_DWELL = "0-10 s"
+QUANTITIES = ((8, "8+"), (4, "4-7"), (2, "2-3"), (1, "1"))
 
 Level = Callable[[Any], Any]
 
@@ -97,8 +98,8 @@ _COARSE: dict[tuple[str, str], Level] = {
     ("money", "bucket:10"): _bucket(10),
     ("money", "bucket:5"): _bucket(5),
     ("money", "bucket:1"): _bucket(1),
-    ("quantity", "bucket"): _steps(_QUANTITIES, "1"),
-    ("dwell", "bucket"): _steps(_DWELLS, "0-10 s"),
+    ("quantity", "bucket"): _steps(QUANTITIES, "1"),
+    ("dwell", "bucket"): _steps(DWELLS, LEAST_DWELL),
     ("query", "topic"): lambda query: topics(query)[0],
     ("category", "top"): lambda path: path.partition("/")[0],
     ("coupon", "used"): bool,

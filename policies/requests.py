@@ -18,7 +18,7 @@ from policies.vocabulary import ANSWERS, CHANNELS, rank
 MOST_ITEMS = 20
 MOST_PURPOSES = 5
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_GIFT = re.compile(r"[a-z][a-z-]{0,39}")
+GIFT = re.compile(r"[a-z][a-z-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def _read_gives(value: object, pointer: str) -> tuple[Mapping[str, str], ...]:
     gifts = []
     for entry, at in documents.entries(value, pointer, 10):
         found = documents.members(entry, at, ("kind", "text"), ("kind", "text"))
-        kind = documents.text(*found["kind"], _GIFT, "one word in small letters, such as discount")
+        kind = documents.text(*found["kind"], GIFT, "one word in small letters, such as discount")
         gifts.append({"kind": kind, "text": documents.prose(*found["text"], 200)})
     return tuple(gifts)
 

@@ -40,9 +40,9 @@ Judge = Callable[..., dict[str, Any] | None]
 NONE: frozenset[str] = frozenset()
 SELF = "self"
 
-_SITE = re.compile(r"(?!self$)=?(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+SITE = re.compile(r"(?!self$)=?(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 LONGEST_CATEGORY = 200
-_CATEGORY = re.compile(rf"({'|'.join(CATEGORIES)})(/[^/\x00-\x1f]{{1,40}}){{0,4}}")
+CATEGORY = re.compile(rf"({'|'.join(CATEGORIES)})(/[^/\x00-\x1f]{{1,40}}){{0,4}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +318,7 @@ def normal_fields(fields: Mapping[str, str], kinds: frozenset[str]) -> dict[str,
 
 def read_site(value: object, pointer: str) -> str:
     """Read `shop.example` or `=www.shop.example`."""
-    return documents.text(value, pointer, _SITE, "a registrable domain such as shop.example, or = and one host, in lower-case ASCII")
+    return documents.text(value, pointer, SITE, "a registrable domain such as shop.example, or = and one host, in lower-case ASCII")
 
 
 def _read_site_of_clause(value: object, pointer: str) -> str:
@@ -327,7 +327,7 @@ def _read_site_of_clause(value: object, pointer: str) -> str:
 
 def read_category(value: object, pointer: str) -> str:
     """Read a path such as `books/crime`."""
-    found = documents.text(value, pointer, _CATEGORY, "a top category, then at most 4 parts of 40 characters, such as books/crime")
+    found = documents.text(value, pointer, CATEGORY, "a top category, then at most 4 parts of 40 characters, such as books/crime")
     # A path is the vendor's own words, and stands in the text that is signed.
     return documents.prose(found, pointer, LONGEST_CATEGORY)
 

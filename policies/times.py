@@ -7,8 +7,8 @@ from functools import lru_cache
 from policies.documents import refuse
 
 _HOURS = {"Y": 365 * 24, "M": 30 * 24, "W": 7 * 24, "D": 24}
-_DURATION = re.compile(r"P(?:([0-9]{1,5})([YMWD])|T([0-9]{1,6})H)")
-_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3})?Z")
+DURATION = re.compile(r"P(?:([0-9]{1,5})([YMWD])|T([0-9]{1,6})H)")
+INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3})?Z")
 _EARLIEST, _LATEST = 1970, 2200
 LONGEST = 100 * _HOURS["Y"]
 """The longest duration that can be written: 100 years, in hours."""
@@ -16,7 +16,7 @@ LONGEST = 100 * _HOURS["Y"]
 
 def read_duration(value: object, pointer: str) -> int:
     """Read `PnY`, `PnM`, `PnW`, `PnD` or `PTnH`; return whole hours (Y = 365, M = 30 days)."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    match = DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         refuse(pointer, "Give a duration with one unit, such as P90D or PT12H.")
     number, unit, hours = match.groups()
@@ -33,7 +33,7 @@ def write_duration(hours: int) -> str:
 
 def read_instant(value: object, pointer: str) -> datetime:
     """Read an RFC 3339 time in UTC with `Z`, in seconds or milliseconds."""
-    text = value if isinstance(value, str) and _INSTANT.fullmatch(value) else ""
+    text = value if isinstance(value, str) and INSTANT.fullmatch(value) else ""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:

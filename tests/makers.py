@@ -303,6 +303,20 @@ def page_visit(at: dt.datetime, url: str = "https://www.shop.example/books", tit
     return {"id": shape.uuid7(at, next(_serial).to_bytes(10, "big")), "kind": "page_visit", "time": shape.written(at), "site": host, "url": url, "title": title}
 
 
+def everything(at: dt.datetime) -> list[dict[str, Any]]:
+    """Four events in which every field of the vocabulary stands."""
+    shared = {"visit": "A" * 22, "device": "phone", "confidence": "high", "url": "https://www.shop.example/a?b=c", "offset": 60}
+    one, other = purchase(at), purchase(at)
+    item = {**one["items"][0], "brand": "B", "variant": "V", "gtin": "40170725", "sku": "S", "availability": "other"}
+    sums = {name: one["total"] for name in ("tax", "shipping", "discount")}  # noqa: C420 - no two share one
+    bought = {**one, **shared, **sums, "coupon": "X", "payment": "card", "ship_to": "IE-CO", "items": [item]}
+    seen = {**page_visit(at, shared["url"], "T"), **shared, "referrer": "find.example", "dwell": 1000}
+    sought = {**page_visit(at, shared["url"]), **shared, "kind": "search", "query": "crime book", "engine": "find.example"}
+    paid = {**other, **shared, "kind": "subscription", "action": "renew", "period": "P1M"}
+    del sought["title"], paid["order_id"]
+    return [bought, seen, sought, paid]
+
+
 @dataclass
 class Extension:
     """The person's own extension, connected by its public client."""

@@ -50,8 +50,8 @@ LEAVES = {
         "files",
     },
 }
-UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "standing", "cli", "forms", "folds", "changes", "effects"}
-GATES = {"problems", "session", "confirming", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal", "verifying"}
+UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "standing", "cli", "forms", "folds", "changes", "effects", "described"}
+GATES = {"problems", "session", "confirming", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal", "verifying", "openapi", "description", "plainly", "quota", "wellknown"}
 GROUND = {"config", "errors", "db", "writer", "opening", "fetching", "migrations", "limits", "rows", "words"}
 # They put the whole together.
 TOP = {"__init__", "__main__", "serving", "demo", "synthetic", "refresh"}
@@ -268,7 +268,7 @@ def test_pages_are_behind_sign_in(app: object) -> None:
     }
     for rule in app.url_map.iter_rules():  # type: ignore[attr-defined]
         endpoint = rule.endpoint
-        if endpoint in outside or endpoint.split(".")[0] in {"documentation", "health", "metadata", "events", "answers", "grants_api", "home_pages"}:
+        if endpoint in outside or endpoint.split(".")[0] in {"documentation", "health", "metadata", "description", "wellknown", "events", "answers", "grants_api", "home_pages"}:
             continue
         assert getattr(app.view_functions[endpoint], "is_gate", False), f"{rule} is open"  # type: ignore[attr-defined]
 

@@ -118,7 +118,7 @@ def test_every_refusal_of_the_token_endpoint_is_named(app: Flask) -> None:
 
 def test_every_oauth_endpoint_has_its_heading(app: Flask) -> None:
     found = {rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith(("/oauth/", "/.well-known/"))}
-    told = {heading.partition(" ")[2] for heading in headings("reference/oauth-api") if heading.startswith(("GET ", "POST "))}
+    told = {heading.partition(" ")[2] for heading in headings("reference/oauth-api") | headings("reference/well-known") if heading.startswith(("GET ", "POST "))}
     assert {rule for rule in found if "<" not in rule and not rule.startswith("/oauth/authorize/")} == told
 
 

@@ -13,7 +13,7 @@ from broker import current, errors
 from broker.access import Access, token
 from broker.events import schemas
 from broker.events.answering import answer
-from broker.events.api import decided, parsed, refused, slice_digest
+from broker.events.api import decided, parsed, refused, slice_digest, tell_grant
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
 from broker.grants.agreements import digest, named
@@ -82,14 +82,14 @@ def _decide(broker: Broker, access: Access, query: schemas.Query, now: dt.dateti
         form="answers", answers=clause.slice.answers if clause else frozenset(), used_reads=reads,
     )  # fmt: skip
     decision = decide(grant, denies, asked, now)
+    if clause:
+        tell_grant(decision, clause, reads, now)
     if isinstance(decision, Denied) or clause is None:
         return decision if isinstance(decision, Denied) else Denied(("no-clause",))
     return decision, clause
 
 
-def _worked_out(
-    tx: Connection, access: Access, decision: Permitted, kept: Kept, now: dt.datetime
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+def _worked_out(tx: Connection, access: Access, decision: Permitted, kept: Kept, now: dt.datetime) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """What is to be kept now, and the answers among it: those of today where there are some, for the same slice."""
     key = slice_digest(decision.slice)
     found = kept.by_slice.get(key)
@@ -98,9 +98,7 @@ def _worked_out(
     return {**kept.by_slice, key: found}, found
 
 
-def _enter(
-    broker: Broker, access: Access, query: schemas.Query, decision: Permitted, body: bytes, now: dt.datetime, guard: Iterable[ledger.Check]
-) -> bool:
+def _enter(broker: Broker, access: Access, query: schemas.Query, decision: Permitted, body: bytes, now: dt.datetime, guard: Iterable[ledger.Check]) -> bool:
     """Make the entry durable, in one transaction with the grant's check, its count and what is kept; False where one of them did not hold."""
     about = {
         "version": access.version, "agreement": named(access.agreement) if access.agreement else "", "clause": decision.clause,

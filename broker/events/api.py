@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from werkzeug.datastructures import MultiDict
 
 from broker import access as gate
-from broker import current, errors
+from broker import current, errors, quota
 from broker.access import Access, token
 from broker.events import actions, queries, schemas, shape
 from broker.events.queries import Position
@@ -85,7 +85,7 @@ def read() -> Response:
 def parsed(access: Access, parse: Callable[[MultiDict[str, str]], schemas.Query]) -> schemas.Query:
     """What the call asks, once it is counted; the person sees a call that came too fast or could not be read."""
     try:
-        current.broker().limits.count("vendor_read", access.grant)
+        quota.count("vendor_read", access.grant)
         return parse(request.args)
     except (errors.BadRequest, errors.Unprocessable) as malformed:
         gate.deny(access, ("bad-request",), {"pointers": [each["pointer"] for each in malformed.errors]})
@@ -114,19 +114,26 @@ def _decide(tx: Connection, access: Access, query: schemas.Query, now: dt.dateti
         filters=query.filters, used_reads=reads, used_rows=rows,
     )  # fmt: skip
     left = clause.rate["rows"] - rows if clause else 0
-    return decide(grant, denies, asked, now), clause, left
+    decision = decide(grant, denies, asked, now)
+    if clause:
+        tell_grant(decision, clause, reads, now)
+    return decision, clause, left
+
+
+def tell_grant(decision: Permitted | Denied, clause: Clause, reads: int, now: dt.datetime) -> None:
+    """Tell the caller what its clause has left today, after `reads` before this call; nothing where it was refused for another reason."""
+    if isinstance(decision, Permitted):
+        quota.of_grant(clause.rate["reads"], reads + 1, now)
+    elif decision.problem == "rate-limit":
+        quota.of_grant(clause.rate["reads"], reads, now)
 
 
 def refused(access: Access, query: schemas.Query, denied: Denied, now: dt.datetime) -> errors.BrokerError:
     """Enter the refusal with every reason, and give the client the one it may know."""
     gate.deny(access, denied.reasons, {"asked": query.asked})
     if denied.problem == "rate-limit":
-        return errors.RateLimit("The grant allows no more today.", retry_after=_to_midnight(now))
+        return errors.RateLimit("The grant allows no more today.", retry_after=quota.to_midnight(now))
     return _REFUSALS[denied.problem]()
-
-
-def _to_midnight(now: dt.datetime) -> int:
-    return 86400 - (now.hour * 3600 + now.minute * 60 + now.second)
 
 
 def _cursor_place(access: Access, query: schemas.Query, decision: Permitted) -> bytes:
@@ -212,7 +219,7 @@ def upload() -> Response:
     given = found["events"]
     if len(given) > schemas.MOST_EVENTS:
         raise errors.TooLarge("One batch has at most 100 events.")
-    broker.limits.count("upload", access.grant)
+    quota.count("upload", access.grant)
     broker.limits.count("upload_events", access.grant, len(given))
     now = broker.now()
     within = _collection(broker, access, now)
@@ -231,6 +238,8 @@ def _document() -> Any:
         raise errors.UnsupportedMediaType("Send application/json without Content-Encoding.")
     if request.content_length is None or request.content_length > MAX_BATCH:
         raise errors.TooLarge("One upload has at most 256 KiB, and says its length.")
+    # The application's own limit is that of forms.
+    request.max_content_length = MAX_BATCH
     try:
         return load(request.get_data())
     except Malformed as malformed:

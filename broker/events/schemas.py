@@ -14,6 +14,7 @@ from werkzeug.datastructures import MultiDict
 from broker.errors import BadRequest, InvalidCursor, Unprocessable
 from broker.events.sites import site_of_host
 from policies.decide import Filters
+from policies.documents import MOST_INTEGER
 from policies.vocabulary import KINDS
 
 MOST_PARAMETERS: Final = 20
@@ -23,9 +24,11 @@ DEFAULT_ROWS: Final = 100
 EARLIEST: Final = dt.datetime(1995, 1, 1, tzinfo=dt.UTC)
 LATEST: Final = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 MOST_EVENTS: Final = 100
-_SITE: Final = re.compile(r"=?[a-z0-9.-]{1,253}")
-_CATEGORY: Final = re.compile(r"[^\x00-\x1f]{1,200}")
-_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
+# Marshmallow looks at the beginning alone, so that each says where it ends.
+_SITE: Final = re.compile(r"=?[a-z0-9.-]{1,253}\Z")
+_CATEGORY: Final = re.compile(r"[^\x00-\x1f]{1,200}\Z")
+_INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})\Z")
+_COUNT: Final = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,16 @@ class Query:
     asked: dict[str, str]
 
 
-class _Events(Schema):
+class _Count(fields.Integer):
+    """A number in plain digits: Python would also read `1_000`, ` 7` and digits of other scripts."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        if not isinstance(value, str) or not _COUNT.fullmatch(value):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class EventsQuery(Schema):
     """The parameters of `GET /v1/events` (interface.md section 11)."""
 
     class Meta:
@@ -55,11 +67,11 @@ class _Events(Schema):
     category = fields.String(validate=validate.Regexp(_CATEGORY, error="Give a category path such as books/crime."))
     after = fields.String(validate=validate.Regexp(_INSTANT, error="Give an RFC 3339 time with its zone, such as 2026-11-01T00:00:00Z."))
     before = fields.String(validate=validate.Regexp(_INSTANT, error="Give an RFC 3339 time with its zone, such as 2026-11-01T00:00:00Z."))
-    limit = fields.Integer(strict=False, validate=validate.Range(1, MOST_ROWS), load_default=DEFAULT_ROWS)
+    limit = _Count(validate=validate.Range(1, MOST_ROWS), load_default=DEFAULT_ROWS)
     cursor = fields.String(validate=validate.Length(1, LONGEST_VALUE))
 
 
-class _Answers(Schema):
+class AnswersQuery(Schema):
     """The parameters of `GET /v1/answers`."""
 
     class Meta:
@@ -71,8 +83,8 @@ class _Answers(Schema):
     purpose = fields.String(validate=validate.Length(1, 80))
 
 
-_EVENTS: Final = _Events()
-_ANSWERS: Final = _Answers()
+_EVENTS: Final = EventsQuery()
+_ANSWERS: Final = AnswersQuery()
 
 
 # What most polls are.
@@ -199,7 +211,7 @@ class Batch(Schema):
     batch = fields.UUID(required=True)
     client = fields.Nested(_Client, required=True)
     notice_version = fields.String(required=True, validate=validate.Length(1, 40))
-    collection_version = fields.Integer(required=True, strict=True, validate=validate.Range(0))
+    collection_version = fields.Integer(required=True, strict=True, validate=validate.Range(0, MOST_INTEGER))
     events = fields.List(fields.Raw(allow_none=True), required=True)
 
 

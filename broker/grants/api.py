@@ -7,7 +7,7 @@ import orjson
 from flask import Blueprint, Response, request
 
 from broker import access as gate
-from broker import current, errors
+from broker import current, errors, quota
 from broker.access import Access, token
 from broker.grants import actions, details, queries, schemas
 from broker.session import csrf
@@ -21,7 +21,7 @@ csrf.exempt(api)
 def index() -> Response:
     """What this token is for. Without a token the refusal says where to begin (RFC 9728 section 5.1)."""
     access, origin = gate.access(), current.broker().settings.origin
-    current.broker().limits.count("vendor_read", access.grant)
+    quota.count("vendor_read", access.grant)
     places = {"grant": f"{origin}/v1/grants/{access.grant}", "events": f"{origin}/v1/events", "answers": f"{origin}/v1/answers"}
     return Response(orjson.dumps(places), mimetype="application/json")
 
@@ -29,7 +29,7 @@ def index() -> Response:
 def _own(grant_id: str) -> Access:
     """The access of this call, if its token is of this very grant; another's grant is like one that never was."""
     access = gate.access()
-    current.broker().limits.count("vendor_read", access.grant)
+    quota.count("vendor_read", access.grant)
     if grant_id != access.grant:
         raise errors.NotFound
     return access
@@ -48,6 +48,9 @@ def show(grant_id: str) -> Response:
         grant = queries.one(tx, access.ring, access.grant_id)
         signed = queries.agreement(tx, access.ring, access.grant_id)
         changes = queries.changes_of(tx, access.ring, access.grant_id)
+    if grant.state(broker.now()) not in queries.LIVE:
+        # It ended while this call was under way.
+        raise errors.InvalidToken
     body: dict[str, Any] = {
         "id": grant.id,
         "status": grant.state(broker.now()),

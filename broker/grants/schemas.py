@@ -14,8 +14,8 @@ from policies.clauses import Clause
 from policies.documents import Malformed, load
 
 MOST_BYTES: Final = 4 * 1024
-_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]{1,1000}")
-_NAMES: Final = ("protected", "signature")
+BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]{1,1000}")
+NAMES: Final = ("protected", "signature")
 
 
 def signature(mimetype: str, raw: bytes) -> dict[str, str]:
@@ -29,8 +29,8 @@ def signature(mimetype: str, raw: bytes) -> dict[str, str]:
     except Malformed as malformed:
         raise BadRequest("The body is not the JSON we take; see errors.", errors=malformed.errors) from None
     try:
-        found = documents.members(value, "", _NAMES, _NAMES)
-        return {name: documents.text(*found[name], _BASE64URL, "base64url without padding") for name in _NAMES}
+        found = documents.members(value, "", NAMES, NAMES)
+        return {name: documents.text(*found[name], BASE64URL, "base64url without padding") for name in NAMES}
     except Malformed as malformed:
         raise Unprocessable("This is not a signature; see errors. Nothing was changed.", errors=malformed.errors) from None
 

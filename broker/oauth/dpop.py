@@ -30,7 +30,7 @@ REMEMBERED_KEYS: Final = 1024
 REMEMBERED_PROOFS: Final = 400_000
 REMEMBERED_OF_A_KEY: Final = 100_000
 _FORM: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
-_THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _NONCE_BYTES: Final = 16
 _PUBLIC: Final = {"EC": ("crv", "x", "y"), "OKP": ("crv", "x"), "RSA": ("n", "e")}
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
@@ -59,7 +59,7 @@ class Proof:
 
 def is_thumbprint(text: str) -> bool:
     """Whether `text` has the form of a SHA-256 thumbprint."""
-    return _THUMBPRINT.fullmatch(text) is not None
+    return THUMBPRINT.fullmatch(text) is not None
 
 
 def _b64(raw: bytes) -> str:

@@ -8,11 +8,11 @@ import orjson
 from authlib.oauth2 import OAuth2Error
 from flask import Blueprint, Response, request
 
-from broker import current, errors
+from broker import current, errors, problems
 from broker.oauth import actions, dpop, gate, schemas
 from broker.oauth.callers import Caller
 from broker.oauth.gate import Refused
-from broker.oauth.server import JSON, bad_proof, refusal, server
+from broker.oauth.server import JSON, bad_proof, server
 from broker.session import csrf
 from broker.vault import credentials
 from broker.vendors import actions as vendor_actions
@@ -36,7 +36,7 @@ def _answered(endpoint: Callable[[], Response]) -> Callable[[], Response]:
         except OAuth2Error as error:
             return server().handle_error_response(None, error)
         except errors.BrokerError as error:
-            return refusal(error)
+            return problems.for_oauth(error)
 
     return wrapped
 

@@ -12,9 +12,9 @@ MAX_BODY: Final = 32 * 1024
 MAX_PARAMETERS: Final = 30
 NO_GRANT: Final = "This code or refresh token is not valid, or no longer."
 NO_CLIENT: Final = "The client could not be authenticated."
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 class Refused(OAuth2Error):
@@ -82,7 +82,7 @@ def _decoded(raw: bytes) -> str:
         text = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
     except UnicodeDecodeError:
         raise invalid_request("The body is not UTF-8.") from None
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         # A line break is legal in JSON, but vendors can send their JSON without.
         raise invalid_request("Control characters are not taken.")
     return text
@@ -91,7 +91,7 @@ def _decoded(raw: bytes) -> str:
 def challenge(form: Mapping[str, str]) -> str:
     """The PKCE challenge (RFC 7636); S256 must be stated."""
     text = form.get("code_challenge", "")
-    if form.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(text):
+    if form.get("code_challenge_method") != "S256" or not CHALLENGE.fullmatch(text):
         raise invalid_request("PKCE is required: send code_challenge with code_challenge_method=S256.")
     return text
 
@@ -104,7 +104,7 @@ def check_resource(form: Mapping[str, str], origin: str) -> None:
 
 def is_verifier(text: str) -> bool:
     """Whether `text` has the form of a code_verifier (RFC 7636 section 4.1)."""
-    return _VERIFIER.fullmatch(text) is not None
+    return VERIFIER.fullmatch(text) is not None
 
 
 def same_redirect(registered: tuple[str, ...], uri: str) -> bool:

@@ -8,6 +8,7 @@ from flask import Blueprint, Response
 
 from broker import current
 from broker.grants.details import TYPE
+from broker.headers import kept
 from broker.oauth.assertion import ALGORITHMS
 
 metadata: Final = Blueprint("metadata", __name__)
@@ -64,10 +65,10 @@ def check(issuer: str) -> None:
 def authorization_server() -> Response:
     """The metadata document."""
     settings = current.broker().settings
-    return Response(orjson.dumps(document(settings.origin, sandbox=settings.sandbox)), mimetype="application/json")
+    return kept(orjson.dumps(document(settings.origin, sandbox=settings.sandbox)))
 
 
 @metadata.get("/.well-known/oauth-protected-resource/v1")
 def protected_resource() -> Response:
     """The metadata document of the API; the path is that of RFC 9728 section 3.1 for the resource `<issuer>/v1`."""
-    return Response(orjson.dumps(resource(current.broker().settings.origin)), mimetype="application/json")
+    return kept(orjson.dumps(resource(current.broker().settings.origin)))

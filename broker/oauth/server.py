@@ -10,7 +10,7 @@ from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, RefreshTokenGr
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Request, Response, current_app, g
 
-from broker import current, errors
+from broker import current, quota
 from broker.grants import details
 from broker.grants import queries as grant_queries
 from broker.ledger import actions as ledger
@@ -99,7 +99,7 @@ class Server(AuthorizationServer):
             raise
         if endpoint in {"par", "token"}:
             # Everybody's extension has one client id, so what one address sends must not use up the others' rate.
-            broker.limits.count(endpoint, f"{client.client_id} {current.address()}" if client.public else client.client_id)
+            quota.count(endpoint, f"{client.client_id} {current.address()}" if client.public else client.client_id)
         proof = _proof(request, endpoint)
         if proof is not None:
             ids.append(callers.Spent(proof.jkt, proof.jti, proof.until, bad_proof()))
@@ -186,12 +186,3 @@ def answer(issued: actions.Issued) -> dict[str, Any]:
 def server() -> Server:
     """The application's authorization server; filled once in `create_app`, read-only after."""
     return cast("Server", current_app.extensions["oauth"])
-
-
-def refusal(error: errors.BrokerError) -> Response:
-    """A broker's error on an OAuth endpoint: RFC 6749 JSON, never a problem document (rule R1)."""
-    name = "temporarily_unavailable" if error.status in {429, 503} else "server_error" if error.status >= 500 else "invalid_request"  # noqa: PLR2004
-    response = Response(orjson.dumps({"error": name, "error_description": error.title}), error.status, mimetype=JSON)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response

@@ -59,7 +59,9 @@ class _Document(_Told):
     jwks_uri = fields.String()
 
 
-class _Registration(_Told):
+class Registration(_Told):
+    """What registers a client (RFC 7591 section 3.1)."""
+
     client_name = fields.String(required=True, validate=validate.Length(1, 80))
     jwks = fields.Dict(required=True, validate=check_key_set)
     grant_types = fields.List(fields.String(validate=validate.OneOf(("authorization_code", "refresh_token"))))
@@ -93,7 +95,7 @@ def registration(body: bytes, domain: str) -> dict[str, Any]:
     if "jwks_uri" in told:
         raise WrongMetadata("invalid_client_metadata", "Send the keys themselves as jwks, or let your client_id be the address of a metadata document.")
     try:
-        found: dict[str, Any] = _Registration().load(told)
+        found: dict[str, Any] = Registration().load(told)
     except ValidationError as wrong:
         member = min(wrong.messages_dict)
         error = "invalid_redirect_uri" if member == "redirect_uris" else "invalid_client_metadata"

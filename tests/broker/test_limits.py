@@ -1,5 +1,6 @@
 """The rates of section 9 of the reliability design, at their defaults; every 429 says how long to wait, and endings have no limit."""
 
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from makers import ORIGIN, Browser, Extension, Shop
+from werkzeug.test import TestResponse
 
 from broker import close_app, create_app
 from broker.config import Settings
@@ -41,6 +43,42 @@ def test_reads_of_a_grant(alice: Browser, bookshop: Shop) -> None:
     assert statuses == [200] * 24 + [429] * 37
     last = bookshop.read()
     assert 0 < int(last.headers["Retry-After"]) <= 60
+
+
+def left(answer: TestResponse) -> dict[str, tuple[int, int, int, int]]:
+    """By name: quota, window, what is left, and seconds until it is all there (draft-ietf-httpapi-ratelimit-headers)."""
+    policies = re.findall(r'"([a-z]+)";q=(\d+);w=(\d+)(?:, |$)', answer.headers["RateLimit-Policy"])
+    told = {name: (int(r), int(t)) for name, r, t in re.findall(r'"([a-z]+)";r=(\d+);t=(\d+)(?:, |$)', answer.headers["RateLimit"])}
+    assert [name for name, *_ in policies] == list(told)
+    return {name: (int(q), int(w), *told[name]) for name, q, w in policies}
+
+
+def test_what_is_left_is_told(alice: Browser, bookshop: Shop) -> None:
+    """The grant's rate and the host's limit are two policies; each counts what it really counts, down to nothing."""
+    pushed = left(bookshop.push())
+    assert pushed["host"][:3] == (10, 60, 9)
+    assert 0 < pushed["host"][3] <= 6
+    bookshop.connect(alice)
+    first, refused, second = bookshop.read(), bookshop.read("?kind=search"), bookshop.read()
+    assert left(first)["grant"][:3] == (24, 86400, 23)
+    assert 0 < left(first)["grant"][3] <= 86400
+    assert refused.status_code == 403
+    assert set(left(refused)) == {"host"}
+    assert left(second)["grant"][2] == 22
+    assert left(first)["host"][:2] == (60, 60)
+    assert left(second)["host"][2] <= left(first)["host"][2] - 2
+    for _ in range(22):
+        last = bookshop.read()
+    assert (last.status_code, left(last)["grant"][2]) == (200, 0)
+    over = bookshop.read()
+    assert (over.status_code, left(over)["grant"][2]) == (429, 0)
+    assert int(over.headers["Retry-After"]) == pytest.approx(left(over)["grant"][3], abs=1)
+    while bookshop.call("GET").status_code != 429:
+        pass
+    over = bookshop.call("GET")
+    assert left(over)["host"][2] == 0
+    assert "RateLimit" not in bookshop.client.get("/healthz", base_url=ORIGIN).headers
+    assert "Retry-After" not in first.headers
 
 
 def test_uploads_of_an_install(alice: Browser) -> None:

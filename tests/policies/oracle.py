@@ -214,7 +214,7 @@ def answers(part: Json, names: list[str], events: list[Json], today: date) -> Js
     days = sorted({row["time"][:10] for row in rows if "time" in row})
     found: Json = {"recency": None, "frequency": "0", "monetary": {}}
     if days:
-        found["recency"] = (today - date.fromisoformat(days[-1])) // timedelta(weeks=1)
+        found["recency"] = max(timedelta(), today - date.fromisoformat(days[-1])) // timedelta(weeks=1)
         found["frequency"] = "16+" if len(days) > 15 else "8-15" if len(days) > 7 else "4-7" if len(days) > 3 else str(len(days))
     for currency in UNITS:
         spent = [(row["time"][:10], row["total"]["amount_minor"]) for row in rows if "time" in row and row.get("total", {}).get("currency") == currency]

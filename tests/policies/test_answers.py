@@ -28,6 +28,11 @@ def test_recency_is_in_whole_weeks(days: list[int], weeks: int | None) -> None:
     assert work_out(["recency"], [row(day) for day in days], TODAY) == {"recency": weeks}
 
 
+def test_what_is_dated_tomorrow_was_bought_no_weeks_ago() -> None:
+    """Found by the schema of answers: an event may be dated up to a day ahead."""
+    assert work_out(["recency"], [row(30)], date(2026, 11, 29)) == {"recency": 0}
+
+
 @pytest.mark.parametrize(("number", "step"), [(0, "0"), (1, "1"), (2, "2"), (3, "3"), (4, "4-7"), (7, "4-7"), (8, "8-15"), (15, "8-15"), (16, "16+"), (28, "16+")])
 def test_frequency_counts_days(number: int, step: str) -> None:
     rows = [row(day + 1) for day in range(number)]
