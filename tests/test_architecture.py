@@ -19,7 +19,7 @@ ORDER = ("models", "queries", "actions")
 # Pure or leaf modules of the lower half, by folder, beside models, queries and actions.
 LEAVES = {
     "vault": {"envelope", "derive", "slots", "keys", "heads", "credentials", "passwords", "signing"},
-    "ledger": {"proofs", "sentences", "narrowings"},
+    "ledger": {"proofs", "merkle", "notes", "verifier", "standalone", "checkpoints", "bundles", "sentences", "narrowings"},
     "terms": {"sentences"},
     "grants": {"sentences", "agreements", "statements", "details", "files", "cuts"},
     "vendors": {"words", "checks", "documents"},
@@ -46,6 +46,8 @@ LEAVES = {
         "files",
     },
 }
+# What is joined into the one file that checks bundles beside nothing but `cryptography`.
+VERIFIER = [ROOT / "broker" / "ledger" / f"{name}.py" for name in ("merkle", "notes", "verifier")]
 UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "standing", "cli", "forms", "folds", "changes", "effects"}
 GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal", "verifying"}
 GROUND = {"config", "errors", "db", "writer", "opening", "fetching", "migrations", "limits", "rows", "words"}
@@ -168,7 +170,16 @@ def test_ciphers_live_in_the_vault() -> None:
     """K83."""
     for path in sources("broker", "policies"):
         uses = {name for name in imports(path) if name.split(".")[0] == "cryptography"}
+        if path in VERIFIER:
+            # They open nothing: whoever has only these can check signatures with them.
+            uses -= {"cryptography.exceptions", "cryptography.hazmat.primitives.asymmetric.ed25519"}
         assert not uses or "vault" in path.parts, f"{path} imports {uses}"
+
+
+def test_the_verifier_stands_alone() -> None:
+    """Three modules that need nothing but each other and `cryptography`."""
+    foreign = {name for path in VERIFIER for name in imports(path) if name.split(".")[0] not in sys.stdlib_module_names}
+    assert {name for name in foreign if not name.startswith("cryptography.")} == {"broker.ledger.merkle", "broker.ledger.notes"}
 
 
 def test_a_persons_tables_start_with_the_person() -> None:

@@ -19,6 +19,7 @@ from broker.grants.agreements import Background
 from broker.grants.models import agreements as agreement_rows
 from broker.grants.models import answers, changes, grants, use
 from broker.ledger import actions as ledger
+from broker.ledger import checkpoints
 from broker.opening import Broker
 from broker.vault import heads
 from broker.vault.envelope import OpenKey
@@ -267,6 +268,8 @@ def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, 
         return True
 
     changed = broker.write(job, ending=True)
+    if change.act != "resume":
+        checkpoints.wanted(broker, person_id)
     if ending:
         # Also on a repeat: the process may have died between the two stores the first time.
         heads.note_ended(broker.heads, person_id, grant_id, now)

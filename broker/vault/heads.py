@@ -1,12 +1,13 @@
-"""heads.db: the little that must never be rolled back. Here: which grants have ended, so that a restored data.db cannot revive them."""
+"""heads.db: the little that must never be rolled back: which grants have ended, and the last checkpoint of each log."""
 
 import datetime as dt
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from broker.db import Store
-from broker.vault.models import ended_grants
+from broker.vault.models import checkpoints, ended_grants
 
 
 def note_ended(store: Store, person_id: bytes, grant_id: bytes, at: dt.datetime) -> None:
@@ -22,3 +23,53 @@ def ended(store: Store) -> list[tuple[bytes, bytes]]:
     """(person_id, grant_id) of every grant that was ever ended."""
     with store.reading() as tx:
         return [(row.person_id, row.grant_id) for row in tx.execute(select(ended_grants.c.person_id, ended_grants.c.grant_id))]
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A log's last checkpoint: its signed note, what that says, and the frontier that the tree grows on from."""
+
+    origin: str
+    size: int
+    root: bytes
+    frontier: bytes
+    note: bytes
+    signed_at: dt.datetime
+
+
+_SIGNED = (checkpoints.c.origin, checkpoints.c.size, checkpoints.c.root, checkpoints.c.frontier, checkpoints.c.note, checkpoints.c.signed_at)
+
+
+def checkpoint(store: Store, person_id: bytes, log_id: bytes) -> Signed | None:
+    """The last checkpoint of a log."""
+    with store.reading() as tx:
+        row = tx.execute(select(*_SIGNED).where(checkpoints.c.person_id == person_id, checkpoints.c.log_id == log_id)).first()
+    return Signed(*row) if row else None
+
+
+def checkpoints_of(store: Store, person_id: bytes) -> dict[bytes, Signed]:
+    """The last checkpoint of each of a person's logs."""
+    with store.reading() as tx:
+        rows = tx.execute(select(checkpoints.c.log_id, *_SIGNED).where(checkpoints.c.person_id == person_id))
+        return {row.log_id: Signed(*row[1:]) for row in rows}
+
+
+def signed_heads(store: Store) -> dict[tuple[bytes, bytes], tuple[int, bytes]]:
+    """(person_id, log_id) -> (size, root) of every last checkpoint."""
+    with store.reading() as tx:
+        rows = tx.execute(select(checkpoints.c.person_id, checkpoints.c.log_id, checkpoints.c.size, checkpoints.c.root))
+        return {(row.person_id, row.log_id): (row.size, row.root) for row in rows}
+
+
+def swap(store: Store, person_id: bytes, log_id: bytes, old: Signed | None, new: Signed) -> bool:
+    """Put `new` in the place of `old`, durably; False, and nothing done, where another one has come there meanwhile."""
+    mine = (checkpoints.c.person_id == person_id) & (checkpoints.c.log_id == log_id)
+    try:
+        with store.writing() as tx:
+            if old is None:
+                tx.execute(checkpoints.insert().values(person_id=person_id, log_id=log_id, **asdict(new)))
+                return True
+            wanted = mine & (checkpoints.c.size == old.size) & (checkpoints.c.root == old.root)
+            return tx.execute(update(checkpoints).where(wanted).values(asdict(new))).rowcount == 1
+    except IntegrityError:
+        return False
