@@ -48,7 +48,7 @@ LEAVES = {
 }
 # What is joined into the one file that checks bundles beside nothing but `cryptography`.
 VERIFIER = [ROOT / "broker" / "ledger" / f"{name}.py" for name in ("merkle", "notes", "verifier")]
-UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "standing", "cli", "forms", "folds", "changes", "effects"}
+UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "standing", "cli", "forms", "folds", "changes", "effects", "replays", "unused"}
 GATES = {"problems", "session", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal", "verifying"}
 GROUND = {"config", "errors", "db", "writer", "opening", "fetching", "migrations", "limits", "rows", "words"}
 # They put the whole together.

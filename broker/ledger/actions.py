@@ -67,8 +67,10 @@ class Entry:
     request: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
     times: int = 1
-    # Event ids whose rows were sent; kept sealed beside the entry, hashed into it.
+    # Event ids whose rows were sent, hashed into the entry; with the slice (as JSON) and the cursor that went with them they are kept sealed beside it.
     sent: tuple[str, ...] = ()
+    within: bytes = b"null"
+    cursor: str = ""
 
     def with_about(self, **more: Any) -> "Entry":
         """The same entry with more members."""
@@ -108,7 +110,7 @@ def append(tx: Connection, ring: Keyring, key: OpenKey, entry: Entry, guard: Ite
     tag = ring.tag("", "ledger_entries", "grant")(entry.grant) if entry.grant else None
     _INSERT.run(tx, {**where, "day": entry.at.date(), "leaf_hash": leaf, "grant_tag": tag, "body": sealed})
     if entry.sent:
-        _INSERT_ROWS.run(tx, {**where, "body": key.seal(place(ring.person_id, "ledger_rows", log_id, size), "\n".join(entry.sent).encode())})
+        _INSERT_ROWS.run(tx, {**where, "body": key.seal(place(ring.person_id, "ledger_rows", log_id, size), _served(entry))})
     grown = {"size": size + 1, "root": proofs.root(frontier), "frontier": frontier}
     _GROW.run(tx, {"person": ring.person_id, "log": log_id, **grown})
     return int(size)
@@ -120,6 +122,10 @@ def _holds(tx: Connection, statement: Executable | Prepared, parameters: dict[st
         return found.fetchone() is not None if found.description else found.rowcount > 0
     result = tx.execute(statement, parameters)
     return result.first() is not None if result.returns_rows else result.rowcount > 0
+
+
+def _served(entry: Entry) -> bytes:
+    return orjson.dumps({"ids": entry.sent, "slice": orjson.Fragment(entry.within), "next": entry.cursor})
 
 
 def _body(entry: Entry, log_id: bytes, seq: int, previous: bytes, salt: bytes) -> bytes:

@@ -31,7 +31,7 @@ TRIES: Final = 10
 SHORT: Final = "It holds fewer entries than were signed before. An older copy of it has come back, or its end was cut off."
 FORKED: Final = "Its entries are others than were signed before."
 ALTERED: Final = "Entry {seq} was altered, moved or taken out after it was made."
-HEAD: Final = "Its entries do not give the root it should have."
+HEAD: Final = "Its entries do not add up to what it says it holds."
 
 
 class Inconsistent(Exception):
@@ -40,13 +40,12 @@ class Inconsistent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known of one log: how many entries it holds, its last checkpoint, its alarm, and its key as text (once it has one)."""
+    """What is known of one log: how many entries it holds, its last checkpoint, and its alarm."""
 
     log_id: bytes
     size: int
     signed: Signed | None
     alarm: str | None
-    vkey: str
 
 
 def states(broker: Broker, ring: Keyring) -> list[State]:
@@ -54,12 +53,12 @@ def states(broker: Broker, ring: Keyring) -> list[State]:
     known = heads.checkpoints_of(broker.heads, ring.person_id)
     with broker.reading() as tx:
         rows = tx.execute(select(models.heads).where(models.heads.c.person_id == ring.person_id)).all()
-    return [State(row.log_id, row.size, known.get(row.log_id), row.alarm, vkey(ring, row.log_id, known.get(row.log_id))) for row in rows]
+    return [State(row.log_id, row.size, known.get(row.log_id), row.alarm) for row in rows]
 
 
-def vkey(ring: Keyring, log_id: bytes, signed: Signed | None) -> str:
+def vkey(ring: Keyring, state: State) -> str:
     """The public key of a log as `broker verify --key` takes it; empty before the first checkpoint."""
-    return str(Key(signed.origin, ring.log_signer(log_id).public)) if signed else ""
+    return str(Key(state.signed.origin, ring.log_signer(state.log_id).public)) if state.signed else ""
 
 
 def wanted(broker: Broker, person_id: bytes) -> None:

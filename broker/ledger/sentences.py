@@ -137,6 +137,13 @@ def _terms(entry: Entry, who: str) -> str:
     return f"{doer} changed your terms{version}."
 
 
+def _export(entry: Entry, who: str) -> str:
+    what = "ledger" if entry.get("what") == "ledger" else "events"
+    part = f" (entry {entry['entry']} of it)" if "entry" in entry else ""
+    doer = _doer(entry, who)
+    return f"{doer} took a copy of your {what}{part} with {'you' if doer == 'You' else 'them'}."
+
+
 def _fixed(text: str) -> Callable[[Entry, str], str]:
     return lambda _entry, _who: text
 
@@ -153,7 +160,7 @@ _SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
     "upload": _upload,
     "import": _import,
     "forget": _forget,
-    "export": _fixed("You took a copy of your events out."),
+    "export": _export,
     "terms": _terms,
     "sign_in": _sign_in,
     "factor": _factor,

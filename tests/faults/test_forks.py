@@ -52,7 +52,8 @@ def signed(tmp_path: Path) -> tuple[Path, str]:
     broker = app.extensions["broker"]
     person_id = a_person(broker)
     checkpoints.sign(broker, person_id)
-    vkey = checkpoints.states(broker, broker.keyring(person_id))[0].vkey
+    ring = broker.keyring(person_id)
+    vkey = checkpoints.vkey(ring, checkpoints.states(broker, ring)[0])
     close_app(app)
     return tmp_path / "first", vkey
 

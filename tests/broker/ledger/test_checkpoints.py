@@ -49,7 +49,7 @@ def leaves_of(person: Browser) -> list[bytes]:
 
 
 def key_of(person: Browser) -> Key:
-    return Key.parse(checkpoints.states(broker_of(person), person.ring)[0].vkey)
+    return Key.parse(checkpoints.vkey(person.ring, checkpoints.states(broker_of(person), person.ring)[0]))
 
 
 def test_a_checkpoint_says_size_and_root_and_is_signed(log: Browser) -> None:
