@@ -117,10 +117,10 @@ def client_invite(broker: "Broker", domain: str) -> None:
 @click.argument("client_id")
 @with_broker
 def client_remove(broker: "Broker", client_id: str) -> None:
-    """Take a client out of service; its grants stay listed, its tokens are refused at once."""
-    from broker.vendors import actions  # noqa: PLC0415 - see opened
+    """Take a client out of service; its grants stay listed, its tokens are refused at once. Everybody with a grant to it finds that in their ledger."""
+    from broker.grants import actions  # noqa: PLC0415 - see opened
 
-    if not actions.disable_client(broker, client_id):
+    if not actions.remove_client(broker, client_id):
         fail(f"There is no client {client_id!r}.")
     click.echo(f"{client_id} is out of service.")
 
@@ -168,11 +168,14 @@ def terms_set(broker: "Broker", file: Any, name: str | None) -> None:
 @click.option("--words", is_flag=True, help="As sentences, not as JSON.")
 @with_broker
 def terms_show(broker: "Broker", name: str | None, number: int | None, words: bool) -> None:  # noqa: FBT001 - a click option
-    """Print the terms in force, as JSON that `broker terms set` takes."""
+    """Print the terms in force, as JSON that `broker terms set` takes. That they were looked at stands in the person's ledger."""
+    from broker.ledger import actions as ledger  # noqa: PLC0415 - see opened
     from broker.terms import queries  # noqa: PLC0415 - see opened
     from policies.explain_terms import terms_sentences  # noqa: PLC0415 - see opened
 
-    ring = broker.keyring(person_named(broker, name))
+    person_id = person_named(broker, name)
+    ledger.record(broker, person_id, ledger.Entry("operator", broker.now(), by={"role": "operator"}, about={"did": "terms_shown"}))
+    ring = broker.keyring(person_id)
     with broker.reading() as tx:
         found = queries.current(tx, ring) if number is None else queries.at(tx, ring, number)
     click.echo("\n".join(terms_sentences(found)) if words else json.dumps(found.to_json(), indent=2, ensure_ascii=False))

@@ -144,6 +144,14 @@ def _export(entry: Entry, who: str) -> str:
     return f"{doer} took a copy of your {what}{part} with {'you' if doer == 'You' else 'them'}."
 
 
+def _operator(entry: Entry, who: str) -> str:
+    if entry.get("did") == "client_removed":
+        return f"The operator took {who} out of service: nothing of yours can be read by it any more."
+    if entry.get("did") == "terms_shown":
+        return "The operator looked at your terms."
+    return "The operator did something to your account."
+
+
 def _fixed(text: str) -> Callable[[Entry, str], str]:
     return lambda _entry, _who: text
 
@@ -170,7 +178,7 @@ _SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
     "key": _fixed("The broker made a new key for your events."),
     "key_destroyed": _fixed("The broker destroyed a key, so what it closed can never be read again."),
     "restored": _fixed("The broker was restored from a backup."),
-    "operator": _fixed("The operator did something to your account."),
+    "operator": _operator,
 }
 
 
