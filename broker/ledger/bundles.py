@@ -11,12 +11,12 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, select
 
-from broker.db import AnyRow
 from broker.errors import LedgerUnavailable, NotFound, Unsealable
 from broker.ledger import actions, checkpoints, models
 from broker.ledger.checkpoints import Inconsistent, State, vkey
 from broker.ledger.notes import Proof
-from broker.ledger.proofs import Leaves, b64, place
+from broker.ledger.proofs import Leaves, b64
+from broker.ledger.queries import Opener, bodies
 from broker.ledger.verifier import FORMAT
 from broker.opening import Broker
 from broker.vault.heads import Signed
@@ -126,21 +126,20 @@ def _signed(state: State) -> Signed:
 
 def _log(tx: Connection, taken: Taken, state: State, file: zipfile.ZipFile, pieces: _Pieces) -> Iterator[bytes]:
     """One log's folder."""
-    folder, signed, table = b64(state.log_id), _signed(state), models.entries
+    folder, signed = b64(state.log_id), _signed(state)
     leaves: list[bytes] = []
     reads: list[int] = [] if taken.seq is None else [taken.seq]
-    mine = (table.c.person_id == taken.ring.person_id) & (table.c.log_id == state.log_id)
     # Under an alarm what is there may be more or less than what was signed, and whoever checks is to see it.
-    mine = mine if state.alarm else mine & (table.c.seq < signed.size)
-    rows = tx.execute(select(table.c.seq, table.c.leaf_hash, table.c.body).where(mine).order_by(table.c.seq).execution_options(yield_per=1000))
+    rows = (row for row in bodies(tx, taken.ring, state.log_id, 0) if state.alarm or row[0] < signed.size)
+    opened = Opener(taken.ring, state.log_id)
     with file.open(_info(f"{folder}/entries.jsonl"), "w", force_zip64=True) as lines:
-        for row in rows:
-            leaves.append(row.leaf_hash)
-            if taken.seq in {None, row.seq}:
-                line = _line(taken.ring, state.log_id, row)
+        for seq, leaf, body in rows:
+            leaves.append(leaf)
+            if taken.seq in {None, seq}:
+                line = _line(opened, taken.ring, seq, leaf, body)
                 lines.write(line + b"\n")
                 if taken.seq is None and b'"act":"read"' in line and b'"outcome":"permitted"' in line:
-                    reads.append(row.seq)
+                    reads.append(seq)
             yield pieces.fetch(PIECE)
     file.writestr(_info(f"{folder}/checkpoint"), signed.note)
     if state.alarm or len(leaves) != signed.size:
@@ -151,10 +150,10 @@ def _log(tx: Connection, taken: Taken, state: State, file: zipfile.ZipFile, piec
         yield pieces.fetch(PIECE)
 
 
-def _line(ring: Keyring, log_id: bytes, row: AnyRow) -> bytes:
+def _line(opened: Opener, ring: Keyring, seq: int, leaf: bytes, body: bytes) -> bytes:
     """An entry as it was hashed; of one whose key is destroyed its hash alone."""
     try:
-        key = ring.key_of(row.body)
+        ring.key_of(body)
     except Unsealable:
-        return orjson.dumps({"leaf": base64.b64encode(row.leaf_hash).decode(), "seq": row.seq})
-    return key.unseal(place(ring.person_id, "ledger_entries", log_id, row.seq), row.body)
+        return orjson.dumps({"leaf": base64.b64encode(leaf).decode(), "seq": seq})
+    return opened(seq, body)

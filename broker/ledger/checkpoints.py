@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 import orjson
 from sqlalchemy import Connection, or_, select
 
-from broker.db import AnyRow
 from broker.errors import Unsealable
 from broker.ledger import actions, models
 from broker.ledger.merkle import Tree, leaf_hash
 from broker.ledger.notes import Checkpoint, Key, key_id
-from broker.ledger.proofs import b64, place
+from broker.ledger.proofs import b64
+from broker.ledger.queries import Opener, bodies
 from broker.opening import Broker
 from broker.vault import heads
 from broker.vault.heads import Signed
@@ -106,28 +106,26 @@ def _sign_log(broker: Broker, ring: Keyring, log_id: bytes) -> Signed:
 
 def _continued(tx: Connection, ring: Keyring, log_id: bytes, known: Signed | None) -> Tree:
     """The tree of the log as it is, grown from its last checkpoint over the entries that came since; `Inconsistent` where they do not fit."""
-    table = models.entries
     head = tx.execute(select(models.heads).where(models.heads.c.person_id == ring.person_id, models.heads.c.log_id == log_id)).one()
     tree = Tree(known.size, known.frontier) if known else Tree()
     if head.size < tree.size:
         raise Inconsistent(SHORT)
-    mine = (table.c.person_id == ring.person_id) & (table.c.log_id == log_id) & (table.c.seq >= tree.size)
-    rows = tx.execute(select(table.c.seq, table.c.leaf_hash, table.c.body).where(mine).order_by(table.c.seq).execution_options(yield_per=1000))
-    for row in rows:
-        tree.grow(_leaf(ring, log_id, tree, row))
+    opened = Opener(ring, log_id)
+    for seq, leaf, body in bodies(tx, ring, log_id, tree.size):
+        tree.grow(_leaf(opened, tree, seq, leaf, body))
     if (head.size, head.root, head.frontier) != (tree.size, tree.root, tree.frontier):
         raise Inconsistent(FORKED if known and head.size == known.size else HEAD)
     return tree
 
 
-def _leaf(ring: Keyring, log_id: bytes, tree: Tree, row: AnyRow) -> bytes:
+def _leaf(opened: Opener, tree: Tree, seq: int, stored: bytes, sealed: bytes) -> bytes:
     """The leaf of the entry that comes next, worked out from its sealed body."""
     try:
-        body = ring.unseal(place(ring.person_id, "ledger_entries", log_id, row.seq), row.body)
+        body = opened(seq, sealed)
     except Unsealable:
-        raise Inconsistent(ALTERED.format(seq=row.seq)) from None
+        raise Inconsistent(ALTERED.format(seq=seq)) from None
     leaf, entry = leaf_hash(body), orjson.loads(body)
-    if row.seq != tree.size or leaf != row.leaf_hash or entry["seq"] != row.seq:
+    if seq != tree.size or leaf != stored or entry["seq"] != seq:
         raise Inconsistent(ALTERED.format(seq=tree.size))
     if entry["prev"] != b64(tree.root):
         raise Inconsistent(FORKED)

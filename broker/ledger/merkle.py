@@ -28,30 +28,31 @@ class Tree:
         if len(frontier) != HASH_BYTES * size.bit_count():
             raise ValueError("The frontier does not belong to a tree of this size.")
         self.size = size
-        self._peaks = [frontier[start : start + HASH_BYTES] for start in range(0, len(frontier), HASH_BYTES)]
+        # Each with the byte before it that a node is hashed with: the root is worked out for every entry, over and over.
+        self._peaks = [b"\x01" + frontier[start : start + HASH_BYTES] for start in range(0, len(frontier), HASH_BYTES)]
 
     def grow(self, leaf: bytes) -> None:
         """Add a leaf."""
         peaks, size, sha256 = self._peaks, self.size, hashlib.sha256
         while size & 1:
-            leaf = sha256(b"\x01" + peaks.pop() + leaf).digest()
+            leaf = sha256(peaks.pop() + leaf).digest()
             size >>= 1
-        peaks.append(leaf)
+        peaks.append(b"\x01" + leaf)
         self.size += 1
 
     @property
     def frontier(self) -> bytes:
         """What this tree grows on from."""
-        return b"".join(self._peaks)
+        return b"".join(peak[1:] for peak in self._peaks)
 
     @property
     def root(self) -> bytes:
         """The root hash; `SHA-256("")` of the empty tree."""
         if not self._peaks:
             return EMPTY_ROOT
-        sha256, joined = hashlib.sha256, self._peaks[-1]
+        sha256, joined = hashlib.sha256, self._peaks[-1][1:]
         for peak in self._peaks[-2::-1]:
-            joined = sha256(b"\x01" + peak + joined).digest()
+            joined = sha256(peak + joined).digest()
         return joined
 
 

@@ -1,20 +1,20 @@
 """Reading the ledger: entries newest first, and the whole log verified from its sealed bodies."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, false, func, or_, select
 
-from broker.db import AnyRow
+from broker.db import AnyRow, Prepared
 from broker.errors import NotFound, Unsealable
 from broker.ledger import models
 from broker.ledger.merkle import Tree, leaf_hash
 from broker.ledger.notes import FORK, INCLUSION, OK, ORDER, RESTORED, SIGNATURE, UNREADABLE, Key, Wrong, open_checkpoint
 from broker.ledger.proofs import b64, place
-from broker.vault.envelope import Place
+from broker.vault.envelope import HEADER_BYTES, Place, parts
 from broker.vault.heads import Signed
 from broker.vault.keys import Keyring
 
@@ -67,18 +67,23 @@ def page(tx: Connection, ring: Keyring, wanted: Wanted = EVERYTHING, *, below: i
     if wanted.grant:
         mine = mine.where(table.c.grant_tag == ring.tag("", "ledger_entries", "grant")(wanted.grant))
     if wanted.since or wanted.until:
-        days = table.c.day.between((wanted.since or FIRST).date(), (wanted.until or LAST).date())
-        # Where those days lie is read from the index alone; in between hardly anything else does.
-        lowest, highest = tx.execute(select(func.min(table.c.seq), func.max(table.c.seq)).where(table.c.person_id == ring.person_id, days)).one()
-        mine = mine.where(days, table.c.seq.between(lowest or 0, -1 if highest is None else highest))
+        mine = mine.where(_where_days_lie(tx, ring.person_id, wanted))
     found: list[dict[str, Any]] = []
-    for count, row in enumerate(tx.execute(mine.order_by(table.c.log_id, table.c.seq.desc()).limit(SCAN)), 1):
+    for count, row in enumerate(tx.execute(mine.order_by(table.c.log_id.desc(), table.c.seq.desc()).limit(SCAN)), 1):
         entry = _opened(ring, row)
         if wanted.holds(entry):
             found.append(entry)
         if len(found) == limit or count == SCAN:
             return Page(found, row.seq or None)
     return Page(found, None)
+
+
+def _where_days_lie(tx: Connection, person_id: bytes, wanted: Wanted) -> ColumnElement[bool]:
+    """From which seq to which the wanted days lie in each log, by the index alone; in between hardly anything else does."""
+    table = models.entries.c
+    days = table.day.between((wanted.since or FIRST).date(), (wanted.until or LAST).date())
+    found = tx.execute(select(table.log_id, func.min(table.seq), func.max(table.seq)).where(table.person_id == person_id, days).group_by(table.log_id))
+    return or_(false(), *((table.log_id == log_id) & table.seq.between(lowest, highest) for log_id, lowest, highest in found))
 
 
 def _opened(ring: Keyring, row: AnyRow) -> dict[str, Any]:
@@ -128,6 +133,35 @@ def _verdict(tx: Connection, ring: Keyring, log_id: bytes, size: int, root: byte
     return Verdict(tree.size, b64(root), gap, RESTORED if restored else OK)
 
 
+_BODIES: Final = Prepared(
+    select(models.entries.c.seq, models.entries.c.leaf_hash, models.entries.c.body)
+    .where(models.entries.c.person_id == bindparam("person"), models.entries.c.log_id == bindparam("log"), models.entries.c.seq >= bindparam("first"))
+    .order_by(models.entries.c.seq)
+)
+
+
+def bodies(tx: Connection, ring: Keyring, log_id: bytes, first: int) -> Iterator[tuple[int, bytes, bytes]]:
+    """The entries of a log from `first` on, as they lie: seq, leaf hash, sealed body. One at a time is in memory."""
+    return _BODIES.run(tx, {"person": ring.person_id, "log": log_id, "first": first})
+
+
+class Opener:
+    """Opens many entries of one log: what their places have in common is put together once for each key and number of digits."""
+
+    def __init__(self, ring: Keyring, log_id: bytes) -> None:
+        self._ring, self._log_id, self._place = ring, log_id, Place(ring.person_id, "ledger_entries")
+        self._known: dict[tuple[bytes, int], Callable[[bytes, bytes], bytes]] = {}
+
+    def __call__(self, seq: int, body: bytes) -> bytes:
+        """The body of one entry; `Unsealable`."""
+        part = parts((seq,))
+        known = (body[:HEADER_BYTES], len(part))
+        unseal = self._known.get(known)
+        if unseal is None:
+            unseal = self._known[known] = self._ring.key_of(body).between(*self._place.around(self._log_id, rest=len(part)))
+        return unseal(part, body)
+
+
 def _compare(tree: Tree, size: int, root: bytes) -> None:
     if tree.size != size:
         raise Wrong(ORDER, f"The log should hold {size} entries and holds {tree.size}.")
@@ -146,13 +180,12 @@ def _check_note(ring: Keyring, log_id: bytes, signed: Signed, size: int) -> None
 def _grow(tx: Connection, ring: Keyring, log_id: bytes, tree: Tree, signed: Signed | None) -> str:
     """Grow the tree over all entries, each judged by itself and by those before; when the log began with a restored backup, that time."""
     name, restored = b64(log_id), ""
-    table, at, opened = models.entries, Place(ring.person_id, "ledger_entries"), ring.unseal
-    wanted = select(table.c.seq, table.c.leaf_hash, table.c.body).where(table.c.person_id == ring.person_id, table.c.log_id == log_id).order_by(table.c.seq)
-    for seq, leaf, body in tx.execute(wanted.execution_options(yield_per=1000)):
+    opened = Opener(ring, log_id)
+    for seq, leaf, body in bodies(tx, ring, log_id, 0):
         if seq != tree.size:
             raise Wrong(ORDER, f"Entry {tree.size} is missing: the next one found is {seq}.")
         try:
-            plain = opened(at.at(log_id, seq), body)
+            plain = opened(seq, body)
         except Unsealable:
             raise Wrong(UNREADABLE, f"Entry {seq} cannot be opened: it was altered or moved.") from None
         if leaf_hash(plain) != leaf:

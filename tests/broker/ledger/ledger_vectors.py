@@ -224,6 +224,7 @@ def bundles() -> list[Case]:
     proof = f"{good.log_id}/proofs/3.tlog-proof"
     case("a proof of another entry", changed(proof, good.proof(5).encode()), 11)
     case("a proof under another checkpoint", changed(proof, good.proof(3, 5).encode()), 11)
+    case("a proof whose own checkpoint is another's", changed(proof, good.proof(3).replace(good.note(), f"{good.text()}\n{other.line(good.text(), good.origin)}").encode()), 11)
     one = bundle(good, part=[3])
     case("one entry without its proof", {name: raw for name, raw in one.items() if name != proof}, 11)
     case("one entry edited", {**one, entries: b[3].replace(b"read", b"rode") + b"\n"}, 11)

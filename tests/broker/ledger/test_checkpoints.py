@@ -100,6 +100,8 @@ def cut(person: Browser, size: int) -> None:
     for seq, leaf in enumerate(leaves_of(person)[:size]):
         frontier = proofs.grow(frontier, seq, leaf)
     change(person, delete(models.entries).where(ENTRIES.person_id == person.person_id, ENTRIES.seq >= size))
+    with broker_of(person).data.writing() as tx:
+        tx.execute(delete(models.rows).where(models.rows.c.person_id == person.person_id, models.rows.c.seq >= size))
     change(person, update(models.heads).where(HEADS.person_id == person.person_id).values(size=size, root=proofs.root(frontier), frontier=frontier))
 
 
