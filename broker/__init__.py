@@ -24,6 +24,7 @@ from broker.home.pages import pages as home_pages
 from broker.imports.pages import pages as imports_pages
 from broker.keys.pages import pages as keys_pages
 from broker.ledger.actions import Denials
+from broker.ledger.checkpoints import compare
 from broker.ledger.pages import pages as ledger_pages
 from broker.notices.pages import pages as notices_pages
 from broker.oauth import metadata
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] 
 
     broker = open_broker(settings, now, fetch)
     seed_extension(broker)
+    compare(broker)
     end_again(broker)
 
     app = Flask(__name__)

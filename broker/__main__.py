@@ -1,9 +1,11 @@
 """The `broker` command. Without a sub-command it serves."""
 
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -128,10 +130,10 @@ def client_invite(broker: "Broker", domain: str) -> None:
 @click.argument("client_id")
 @with_broker
 def client_remove(broker: "Broker", client_id: str) -> None:
-    """Take a client out of service; its grants stay listed, its tokens are refused at once."""
-    from broker.vendors import actions  # noqa: PLC0415 - see opened
+    """Take a client out of service; its grants stay listed, its tokens are refused at once. Everybody with a grant to it finds that in their ledger."""
+    from broker.grants import actions  # noqa: PLC0415 - see opened
 
-    if not actions.disable_client(broker, client_id):
+    if not actions.remove_client(broker, client_id):
         fail(f"There is no client {client_id!r}.")
     click.echo(f"{client_id} is out of service.")
 
@@ -179,36 +181,78 @@ def terms_set(broker: "Broker", file: Any, name: str | None) -> None:
 @click.option("--words", is_flag=True, help="As sentences, not as JSON.")
 @with_broker
 def terms_show(broker: "Broker", name: str | None, number: int | None, words: bool) -> None:  # noqa: FBT001 - a click option
-    """Print the terms in force, as JSON that `broker terms set` takes."""
+    """Print the terms in force, as JSON that `broker terms set` takes. That they were looked at stands in the person's ledger."""
+    from broker.ledger import actions as ledger  # noqa: PLC0415 - see opened
     from broker.terms import queries  # noqa: PLC0415 - see opened
     from policies.explain_terms import terms_sentences  # noqa: PLC0415 - see opened
 
-    ring = broker.keyring(person_named(broker, name))
+    person_id = person_named(broker, name)
+    ledger.record(broker, person_id, ledger.Entry("operator", broker.now(), by={"role": "operator"}, about={"did": "terms_shown"}))
+    ring = broker.keyring(person_id)
     with broker.reading() as tx:
         found = queries.current(tx, ring) if number is None else queries.at(tx, ring, number)
     click.echo("\n".join(terms_sentences(found)) if words else json.dumps(found.to_json(), indent=2, ensure_ascii=False))
 
 
 @main.command()
+@click.argument("bundle", required=False, type=click.Path(path_type=Path))
+@click.option("--key", "keys", multiple=True, help="The key of the bundle's log, as its person noted it from the Ledger page; again for each log.")
+@click.option("--since", "since", multiple=True, type=click.Path(path_type=Path), help="A checkpoint that was kept from before, to be continued by the bundle.")
+@click.option("--standalone", is_flag=True, help="Print the verifier of bundles as one Python file, which needs only `cryptography`.")
 @click.option("--person", "name", help="Whose ledger; everybody's by default.")
 @click.option(
     "--agreement", "files", type=click.File("rb"), multiple=True,
     help="A signed agreement to check instead, offline and without a broker. Give it again for the statements (changes.json) or receipts about that agreement.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def verify(name: str | None, files: Sequence[Any], as_json: bool) -> None:  # noqa: FBT001 - a click option
-    """Recompute the ledger from its entries, offline, and say in one sentence whether it holds; or check the signed files of a grant."""
+def verify(
+    bundle: Path | None, keys: Sequence[str], since: Sequence[Path], standalone: bool, name: str | None, files: Sequence[Any], as_json: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    """Recompute the ledger from its entries, offline, and say in one sentence whether it holds; or check a BUNDLE of it, or the signed files of a grant."""
     from broker import verifying  # noqa: PLC0415 - see opened
 
-    if files and name:
-        raise click.UsageError("A file needs no --person: who agreed stands in it.")
-    if files:
+    if standalone:
+        click.echo(verifying.standalone(), nl=False)
+        return
+    if (files or bundle) and name:
+        raise click.UsageError("A file needs no --person: whose it is stands in it.")
+    if (keys or since) and not bundle:
+        raise click.UsageError("--key and --since belong to a bundle: name its file, too.")
+    if files and bundle:
+        raise click.UsageError("Check a bundle and the files of a grant one after the other.")
+    if bundle:
+        found = verifying.bundle(bundle, keys, since)
+    elif files:
         found = verifying.signed([(file.name, file.read(verifying.MOST_BYTES + 1)) for file in files])
     else:
         with opened() as broker:
             found = verifying.ledger(broker, person_named(broker, name) if name else None)
     click.echo(json.dumps(found.document) if as_json else found.sentence)
     sys.exit(found.code)
+
+
+@main.command("bundle")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--person", "name", help="Whose ledger; not needed where one person lives here.")
+@click.option("--entry", "seq", type=click.IntRange(0, 999_999_999), help="Only the entry of this number, with its proof.")
+@with_broker
+def take_bundle(broker: "Broker", file: Path, name: str | None, seq: int | None) -> None:
+    """Write a person's ledger with its proofs into FILE, a zip that `broker verify FILE` checks anywhere. It enters the ledger itself."""
+    from broker.errors import BrokerError  # noqa: PLC0415 - see opened
+    from broker.ledger import bundles  # noqa: PLC0415 - see opened
+
+    person_id = person_named(broker, name)
+    try:
+        with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:  # noqa: PTH123 - a mode at creation
+            out.writelines(bundles.written(broker, bundles.take(broker, person_id, seq=seq, by={"role": "operator"})))
+    except FileExistsError:
+        fail(f"{file} is there already, and is not overwritten. Choose another name.", 2)
+    except OSError as failed:
+        fail(f"{file} cannot be written: {failed.strerror}.", 2)
+    except BrokerError as failed:
+        file.unlink()
+        fail(failed.detail)
+    click.echo(f"Written to {file}.")
 
 
 # A grant's id may begin with a dash.
@@ -221,6 +265,7 @@ def verify(name: str | None, files: Sequence[Any], as_json: bool) -> None:  # no
 def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: bool, name: str | None) -> None:  # noqa: FBT001 - a click option
     """End grants at once; no question asked."""
     from broker.grants import actions, queries  # noqa: PLC0415 - see opened
+    from broker.ledger import checkpoints  # noqa: PLC0415 - see opened
 
     person_id = person_named(broker, name)
     with broker.reading() as tx:
@@ -232,6 +277,8 @@ def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: 
         fail("No such grant is live; nothing had to be ended.")
     for each in chosen:
         actions.revoke(broker, person_id, each.grant_id, by={"role": "operator"})
+        with contextlib.suppress(checkpoints.Inconsistent):
+            checkpoints.sign(broker, person_id)
         click.echo(f"Ended {each.id} ({each.domain or each.client_id}).")
 
 

@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 from sqlalchemy import text
 
 from broker import current, errors, openapi
+from broker.ledger import checkpoints
 from broker.openapi import Answer, Operation, Part
 
 health: Final = Blueprint("health", __name__)
@@ -35,7 +36,7 @@ def alive() -> Response:
 
 @health.get("/readyz")
 def ready() -> Response:
-    """200 only if a durable write within the last ten seconds succeeded; else 503 and one word."""
+    """200 only if a durable write within the last ten seconds succeeded and every ledger continues what was signed; else 503 and one word."""
     broker = current.broker()
     if time.monotonic() - _last_write["at"] > FRESH_SECONDS:
         try:
@@ -44,6 +45,9 @@ def ready() -> Response:
         except errors.BrokerError:
             return Response("storage\n", 503, mimetype=_PLAIN)
         _last_write["at"] = time.monotonic()
+    with broker.reading() as tx:
+        if checkpoints.alarmed(tx):
+            return Response("ledger\n", 503, mimetype=_PLAIN)
     return Response("ready\n", mimetype=_PLAIN)
 
 

@@ -1,12 +1,13 @@
 """Opening a broker: its three stores, its vault and its writer, as one value that is handed to whoever needs them."""
 
 import datetime as dt
+import queue
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
@@ -21,6 +22,7 @@ from broker.vault.vault import Vault
 from broker.writer import Writer
 
 T = TypeVar("T")
+MOST_DUE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Broker:
     limits: Limits
     now: Callable[[], dt.datetime]
     fetch: Callable[[str], bytes]
+    # People whose log is to be signed soon, after an ending.
+    due: "queue.Queue[bytes]" = field(default_factory=lambda: queue.Queue(MOST_DUE), repr=False)
 
     def reading(self) -> AbstractContextManager[Connection]:
         """A read transaction on data.db that sees what is durable now."""

@@ -1,22 +1,32 @@
 """What a server process runs: the application, with its sweep in the background and an orderly end."""
 
 import atexit
+import contextlib
 import logging
+import queue
 import sys
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from flask import Flask
 
 from broker import close_app, create_app
 from broker.config import from_environment
+from broker.errors import Sealed, Unsealable
 from broker.exports.actions import sweep as sweep_erased
 from broker.factors.actions import sweep as sweep_challenges
 from broker.imports.actions import sweep as sweep_imports
+from broker.ledger.checkpoints import Inconsistent, sign
+from broker.ledger.checkpoints import sweep as sweep_checkpoints
 from broker.oauth.actions import sweep
+from broker.opening import Broker
 
 log = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 30.0
+# A checkpoint follows an ending within a second.
+LOOK_SECONDS: Final = 0.5
+STOP_SECONDS: Final = 5.0
 # Python's own 5 ms let a thread that only wants to commit a revoke wait many times over behind busy reads.
 SWITCH_SECONDS: Final = 0.0005
 
@@ -29,26 +39,59 @@ def make() -> Flask:
     app = create_app(settings)
     stopping = threading.Event()
     sweeper = threading.Thread(target=_sweep, args=(app, stopping), name="sweep", daemon=True)
-    sweeper.start()
+    signer = threading.Thread(target=_sign, args=(app, stopping), name="sign", daemon=True)
+    for thread in (sweeper, signer):
+        thread.start()
 
     def stop() -> None:
         stopping.set()
+        signer.join(STOP_SECONDS)
         close_app(app)
 
     atexit.register(stop)
     return app
 
 
+# What is done every half minute; each by itself, so that one that cannot be done keeps none from being done.
+STEPS: Final[tuple[Callable[[Broker], object], ...]] = (
+    lambda broker: broker.vault.lock_idle(broker.settings.lock_after), lambda broker: broker.vault.share(), sweep, sweep_challenges, sweep_erased,
+    sweep_imports, sweep_checkpoints,
+)  # fmt: skip
+
+
 def _sweep(app: Flask, stopping: threading.Event) -> None:
+    broker: Broker = app.extensions["broker"]
     while not stopping.wait(SWEEP_SECONDS):
+        for step in (lambda _broker: app.extensions["denials"].flush(), *STEPS):
+            try:
+                step(broker)
+            except Sealed:
+                # It waits until somebody unlocks the broker.
+                continue
+            except Exception:
+                # Whatever it was, the next round may succeed, and nothing else would tell.
+                log.exception("sweep put off")
+
+
+def _sign(app: Flask, stopping: threading.Event) -> None:
+    """Sign the logs in which something has just ended; what cannot be signed is tried again, and what still waits at the end is signed then."""
+    due = app.extensions["broker"].due
+    while not (stopping.is_set() and due.empty()):
         try:
-            app.extensions["denials"].flush()
-            app.extensions["broker"].vault.lock_idle(app.extensions["broker"].settings.lock_after)
-            app.extensions["broker"].vault.share()
-            sweep(app.extensions["broker"])
-            sweep_challenges(app.extensions["broker"])
-            sweep_erased(app.extensions["broker"])
-            sweep_imports(app.extensions["broker"])
+            person_id = due.get(timeout=LOOK_SECONDS)
+        except queue.Empty:
+            continue
+        try:
+            sign(app.extensions["broker"], person_id)
+        except (Inconsistent, Unsealable):
+            # The one has its alarm now, the other has no keys any more.
+            log.warning("a log was not signed")
+        except Sealed:
+            # The sweep signs it once the broker is open.
+            continue
         except Exception:
-            # Whatever it was, the next round may succeed, and nothing else would tell.
-            log.exception("sweep put off")
+            # Whatever it was, an ending must not wait for the sweep because of it.
+            log.exception("checkpoint put off")
+            if not stopping.wait(LOOK_SECONDS):
+                with contextlib.suppress(queue.Full):
+                    due.put_nowait(person_id)

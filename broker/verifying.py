@@ -2,24 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from broker.grants import agreements, statements
-from broker.ledger import queries
+from broker.ledger import queries, verifier
+from broker.ledger import standalone as one_file
+from broker.ledger.notes import RESTORED
 from broker.opening import Broker
 from broker.people import queries as people
+from broker.vault.heads import checkpoints_of
 from broker.words import many
 from policies.documents import Malformed
 
-__all__ = ["MOST_BYTES", "Found", "ledger", "signed"]
+__all__ = ["MOST_BYTES", "Found", "bundle", "ledger", "signed", "standalone"]
 
 NO, UNREADABLE = 1, 2
 # Receipts of a read every hour for years.
 MOST_BYTES: Final = 64 * 1024 * 1024
-# Which of several findings in the ledger counts, the worst first.
-ORDER: Final = (15, 11, 13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,29 @@ def ledger(broker: Broker, person_id: bytes | None) -> Found:
     """Recompute the logs of one person, or of everybody."""
     with broker.reading() as tx:
         whose = [person_id] if person_id else people.everyone(tx)
-        verdicts = [verdict for each in whose for verdict in queries.verify(tx, broker.keyring(each))]
+    # What was signed is read first, so that it is not of entries that came later.
+    signed = {each: checkpoints_of(broker.heads, each) for each in whose}
+    with broker.reading() as tx:
+        verdicts = [verdict for each in whose for verdict in queries.verify(tx, broker.keyring(each), signed[each])]
     broken = [verdict for verdict in verdicts if verdict.code]
     logs = [{"size": each.size, "root": each.root, "code": each.code, "problem": each.problem} for each in verdicts]
     if broken:
-        code = min((verdict.code for verdict in broken), key=ORDER.index)
-        return Found(f"The ledger does not hold: {broken[0].problem}", {"ok": False, "logs": logs}, code)
+        worst = min(broken, key=lambda verdict: verifier.WORST_FIRST.index(verdict.code))
+        start = "There is a gap, and it is declared" if worst.code == RESTORED else "The ledger does not hold"
+        return Found(f"{start}: {worst.problem}", {"ok": False, "logs": logs}, worst.code)
     entries = many(sum(verdict.size for verdict in verdicts), "entry", "entries")
     return Found(f"The ledger holds: {entries} in {many(len(verdicts), 'log')}, none altered, none missing.", {"ok": True, "logs": logs}, 0)
+
+
+def bundle(path: Path, keys: Sequence[str], since: Sequence[Path]) -> Found:
+    """Check a bundle that was downloaded, by the keys (as text) and the checkpoints (as files) that its reader holds."""
+    report = verifier.check_file(path, keys, since)
+    return Found(report.sentence, verifier.document(report), report.code)
+
+
+def standalone() -> str:
+    """The verifier of bundles as the text of one file."""
+    return one_file.text()
 
 
 AGAIN: Final = "Download it again from the grant's page"

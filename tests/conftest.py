@@ -26,8 +26,7 @@ PASSWORD = "correct horse battery staple"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--deep", action="store_true", help="The nightly counts: 50,000 examples a property, 1,000 kills.")
-
-
+    parser.addoption("--merkle-vectors", type=Path, help="The folder testdata of transparency-dev/merkle: its vectors are tried (K65).")
     parser.addoption("--listen", action="store_true", help="Every test at DEBUG; one in whose logs an issued credential stands fails (attack row 107).")
 
 

@@ -19,7 +19,7 @@ ORDER = ("models", "queries", "actions")
 # Pure or leaf modules of the lower half, by folder, beside models, queries and actions.
 LEAVES = {
     "vault": {"envelope", "derive", "slots", "keys", "vault", "epochs", "processes", "heads", "credentials", "passwords", "signing"},
-    "ledger": {"proofs", "sentences", "narrowings"},
+    "ledger": {"proofs", "merkle", "notes", "verifier", "standalone", "checkpoints", "bundles", "sentences", "narrowings"},
     "notices": {"sentences"},
     "people": {"agents"},
     "factors": {"passkeys", "codes"},
@@ -50,8 +50,16 @@ LEAVES = {
         "files",
     },
 }
-UPPER = {"schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "standing", "cli", "forms", "folds", "changes", "effects", "described"}
-GATES = {"problems", "session", "confirming", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal", "verifying", "openapi", "description", "plainly", "quota", "wellknown"}
+UPPER = {
+    "schemas", "api", "answers", "pages", "endpoints", "metadata", "server", "consent", "choices", "standing", "cli", "forms", "folds", "changes", "effects",
+    "described", "replays", "unused",
+}  # fmt: skip
+GATES = {
+    "problems", "session", "confirming", "access", "current", "headers", "layout", "health", "documentation", "cors", "terminal", "verifying", "openapi",
+    "description", "plainly", "quota", "wellknown",
+}  # fmt: skip
+# What is joined into the one file that checks bundles beside nothing but `cryptography`.
+VERIFIER = [ROOT / "broker" / "ledger" / f"{name}.py" for name in ("merkle", "notes", "verifier")]
 GROUND = {"config", "errors", "db", "writer", "opening", "fetching", "migrations", "limits", "rows", "words"}
 # They put the whole together.
 TOP = {"__init__", "__main__", "serving", "demo", "synthetic", "refresh"}
@@ -172,7 +180,16 @@ def test_ciphers_live_in_the_vault() -> None:
     """K83."""
     for path in sources("broker", "policies"):
         uses = {name for name in imports(path) if name.split(".")[0] == "cryptography"}
+        if path in VERIFIER:
+            # They open nothing: whoever has only these can check signatures with them.
+            uses -= {"cryptography.exceptions", "cryptography.hazmat.primitives.asymmetric.ed25519"}
         assert not uses or "vault" in path.parts, f"{path} imports {uses}"
+
+
+def test_the_verifier_stands_alone() -> None:
+    """Three modules that need nothing but each other and `cryptography`."""
+    foreign = {name for path in VERIFIER for name in imports(path) if name.split(".")[0] not in sys.stdlib_module_names}
+    assert {name for name in foreign if not name.startswith("cryptography.")} == {"broker.ledger.merkle", "broker.ledger.notes"}
 
 
 def test_a_persons_tables_start_with_the_person() -> None:

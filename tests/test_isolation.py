@@ -22,6 +22,7 @@ PERSONAL = {
 # The operator's and the sweep's own statements, which speak of everyone and open nothing.
 OF_EVERYONE = (
     "SELECT people.person_id \nFROM people ORDER BY", "SELECT count(*) AS count_1 \nFROM people", "WHERE people.name_tag", "grants.expires_at <=", "codes.used_at IS NULL AND codes.expires_at <=",
+    "DISTINCT grants.person_id", "FROM ledger_heads ORDER BY ledger_heads.person_id", "ledger_heads.alarm IS NOT NULL",
 )  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def read() -> Response:
         page = queries.read(tx, access.ring, within=decision.slice, alias=alias, limit=min(query.limit, left), start=start)
     after = _sealed_cursor(broker, access, query, decision, now, page.next) if page.next else None
     body = orjson.dumps({"items": page.rows, **({"next": after} if after else {})})
-    _enter(broker, access, clause, decision, query, page, body, now)
+    _enter(broker, access, clause, decision, query, page, (body, after or ""), now)
     response = Response(body, mimetype="application/json")
     if after:
         response.headers["Link"] = f'<{broker.settings.origin}/v1/events?cursor={after}>; rel="next"'
@@ -163,10 +163,10 @@ def _opened_cursor(broker: Broker, access: Access, query: schemas.Query, decisio
 
 
 def _enter(
-    broker: Broker, access: Access, clause: Clause, decision: Permitted, query: schemas.Query, page: queries.Page, body: bytes, now: dt.datetime
+    broker: Broker, access: Access, clause: Clause, decision: Permitted, query: schemas.Query, page: queries.Page, served: tuple[bytes, str], now: dt.datetime
 ) -> None:
     """Make the read's entry durable: the grant checked again, its rate counted, the entry appended, in one transaction. Then bytes may leave."""
-    number = len(page.rows)
+    number, (body, after) = len(page.rows), served
     # Days that the vendor was not told stand in no entry that a receipt is made of.
     dated = all("time" in row for row in page.rows)
     about = {
@@ -175,7 +175,10 @@ def _enter(
         "fields": _told(page.rows, decision.slice), "from": page.first_day if dated else "", "to": page.last_day if dated else "", "asked": query.asked,
         "slice": slice_digest(decision.slice), "count": number, "body": digest(body),
     }  # fmt: skip
-    entry = ledger.Entry("read", now, by=access.by, grant=access.grant, request=g.request_id, about=about, sent=tuple(page.event_ids))
+    entry = ledger.Entry(
+        "read", now, by=access.by, grant=access.grant, request=g.request_id, about=about,
+        sent=tuple(page.event_ids), within=slice_json(decision.slice), cursor=after,
+    )  # fmt: skip
     key = ledger.entry_key(access.ring, now)
     guard = [
         grant_queries.still_live(access.as_of, now),
@@ -204,9 +207,15 @@ def _told(rows: Sequence[dict[str, Any]], within: Slice) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1024)
+def slice_json(part: Slice) -> bytes:
+    """The slice of a decision as the ledger keeps it."""
+    return orjson.dumps(part.to_json())
+
+
+@lru_cache(maxsize=1024)
 def slice_digest(part: Slice) -> str:
     """How the ledger names the slice of a decision."""
-    return digest(orjson.dumps(part.to_json()))
+    return digest(slice_json(part))
 
 
 @api.post("/v1/events")

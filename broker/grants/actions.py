@@ -1,5 +1,6 @@
 """Everything that changes a grant: give, countersign, narrow, pause, resume, revoke, expire. Row, ledger entry and what is signed: one transaction."""
 
+import contextlib
 import datetime as dt
 import hashlib
 import logging
@@ -13,18 +14,21 @@ import rfc8785
 from sqlalchemy import Connection, Update, bindparam, func, insert, select, update
 
 from broker.db import Prepared, upsert
-from broker.errors import BadRequest, Conflict, InvalidToken, Sealed, Unprocessable, Unsealable
+from broker.errors import BadRequest, Conflict, InvalidToken, LedgerUnavailable, Sealed, Unprocessable, Unsealable
 from broker.grants import agreements, queries, statements
 from broker.grants.agreements import Background
 from broker.grants.models import agreements as agreement_rows
 from broker.grants.models import answers, changes, grants, use
 from broker.ledger import actions as ledger
+from broker.ledger import checkpoints
 from broker.notices import actions as notices
 from broker.notices.actions import Notice
 from broker.opening import Broker
 from broker.vault import heads
 from broker.vault.envelope import OpenKey
 from broker.vault.keys import Appending, Keyring
+from broker.vendors import queries as vendors
+from broker.vendors.actions import disable_client
 from broker.vendors.queries import Client
 from policies.clauses import Clause
 from policies.documents import Malformed
@@ -273,6 +277,8 @@ def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, 
         return True
 
     changed = broker.write(job, ending=True)
+    if change.act != "resume":
+        checkpoints.wanted(broker, person_id)
     if ending:
         # Also on a repeat: the process may have died between the two stores the first time.
         heads.note_ended(broker.heads, person_id, grant_id, now)
@@ -372,6 +378,25 @@ def pause_all(broker: Broker, person_id: bytes) -> int:
 def expire(broker: Broker, person_id: bytes, grant_id: bytes, reason: str) -> bool:
     """End a grant whose time is over, or that nothing can use any more."""
     return _change(broker, person_id, grant_id, _Change("expire", "expired", queries.LIVE, {"role": "broker"}, reason))
+
+
+def remove_client(broker: Broker, client_id: str) -> bool:
+    """Take a client out of service, by the operator; everybody with a live grant to it finds that in their ledger. False if there is none."""
+    now = broker.now()
+    with broker.reading() as tx:
+        client, whose = vendors.client(tx, client_id), queries.people_with(tx, client_id)
+    about = {"did": "client_removed", "client": client_id, **({"vendor": client.vendor_id} if client and client.vendor_id else {})}
+    entry = ledger.Entry("operator", now, by={"role": "operator"}, about=about)
+    rings = [broker.keyring(person_id) for person_id in whose]
+    keys = [(ring, ledger.entry_key(ring, now)) for ring in rings]
+
+    def enter(tx: Connection) -> None:
+        for ring, key in keys:
+            # A log that takes nothing now must not keep the client in service.
+            with contextlib.suppress(LedgerUnavailable):
+                ledger.append(tx, ring, key, entry)
+
+    return disable_client(broker, client_id, enter)
 
 
 def end_again(broker: Broker) -> int:

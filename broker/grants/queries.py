@@ -365,6 +365,11 @@ def ended_after(tx: Connection, person_id: bytes, client_id: str, moment: dt.dat
     return tx.execute(wanted).first() is not None
 
 
+def people_with(tx: Connection, client_id: str) -> list[bytes]:
+    """Everybody who has a live grant to a client, for what the operator does with it."""
+    return list(tx.execute(select(grants.c.person_id).distinct().where(grants.c.client_id == client_id, grants.c.status.in_(LIVE))).scalars())
+
+
 def expired(tx: Connection, now: dt.datetime) -> list[tuple[bytes, bytes]]:
     """(person_id, grant_id) of live grants whose time is over, of all people: for the sweep."""
     wanted = select(grants.c.person_id, grants.c.grant_id).where(grants.c.status.in_(LIVE), grants.c.expires_at <= now)

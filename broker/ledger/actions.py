@@ -15,7 +15,7 @@ import rfc8785
 from sqlalchemy import Connection, Executable, bindparam, insert, select, update
 
 from broker.db import Prepared
-from broker.errors import BrokerError
+from broker.errors import BrokerError, LedgerUnavailable
 from broker.ledger import models, proofs
 from broker.ledger.proofs import b64, place
 from broker.opening import Broker
@@ -28,12 +28,16 @@ ACTS: Final = frozenset(
         *("device", "recovery", "settings", "key", "key_destroyed", "restored", "operator", "refuse"),
     }
 )
+# What is entered even into a log that is not whole any more: nothing leaves by it, and nobody may be kept from it.
+ENTERED_ALWAYS: Final = frozenset({"pause", "narrow", "revoke", "expire", "forget", "sign_in", "recovery", "device", "key_destroyed", "restored"})
 REPEATS_SECONDS: Final = 60.0
 # Beyond this many different ones each denial is an entry of its own, so that memory has a bound.
 MOST_PENDING: Final = 10_000
 PERSON: Final[dict[str, str]] = {"role": "person"}
 _HEAD: Final = Prepared(
-    select(models.heads.c.log_id, models.heads.c.size, models.heads.c.root, models.heads.c.frontier).where(models.heads.c.person_id == bindparam("person"))
+    select(models.heads.c.log_id, models.heads.c.size, models.heads.c.root, models.heads.c.frontier, models.heads.c.alarm).where(
+        models.heads.c.person_id == bindparam("person")
+    )
 )
 _GROW: Final = Prepared(
     update(models.heads).where(models.heads.c.person_id == bindparam("person"), models.heads.c.log_id == bindparam("log")), ("size", "root", "frontier")
@@ -63,8 +67,10 @@ class Entry:
     request: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
     times: int = 1
-    # Event ids whose rows were sent; kept sealed beside the entry, hashed into it.
+    # Event ids whose rows were sent, hashed into the entry; with the slice (as JSON) and the cursor that went with them they are kept sealed beside it.
     sent: tuple[str, ...] = ()
+    within: bytes = b"null"
+    cursor: str = ""
 
     def with_about(self, **more: Any) -> "Entry":
         """The same entry with more members."""
@@ -85,11 +91,14 @@ def append(tx: Connection, ring: Appending, key: OpenKey, entry: Entry, guard: I
     """Append `entry` to the person's log inside the caller's transaction and return its seq.
 
     The head is read first, so that acts on one log stand in line. Each statement of `guard` must then touch or find a row, else
-    `GuardFailed`: this is where a grant is checked again, and its rate counted, in the transaction that records the read.
+    `GuardFailed`: this is where a grant is checked again, and its rate counted, in the transaction that records the read. `LedgerUnavailable` where
+    the log does not continue its last checkpoint, for everything but `ENTERED_ALWAYS`.
     """
     if entry.act not in ACTS:
         raise ValueError(f"No such act: {entry.act}")
-    log_id, size, root, frontier = _HEAD.run(tx, {"person": ring.person_id}).fetchone()
+    log_id, size, root, frontier, alarm = _HEAD.run(tx, {"person": ring.person_id}).fetchone() or (b"", 0, b"", b"", "Your log is gone.")
+    if alarm and (entry.act not in ENTERED_ALWAYS or not log_id):
+        raise LedgerUnavailable
     if not all(_holds(tx, *check) for check in guard):
         raise GuardFailed
     salt = os.urandom(32)
@@ -101,7 +110,7 @@ def append(tx: Connection, ring: Appending, key: OpenKey, entry: Entry, guard: I
     tag = ring.log_tag(f"grant {entry.grant}") if entry.grant else None
     _INSERT.run(tx, {**where, "day": entry.at.date(), "leaf_hash": leaf, "grant_tag": tag, "body": sealed})
     if entry.sent:
-        _INSERT_ROWS.run(tx, {**where, "body": key.seal(place(ring.person_id, "ledger_rows", log_id, size), "\n".join(entry.sent).encode())})
+        _INSERT_ROWS.run(tx, {**where, "body": key.seal(place(ring.person_id, "ledger_rows", log_id, size), _served(entry))})
     grown = {"size": size + 1, "root": proofs.root(frontier), "frontier": frontier}
     _GROW.run(tx, {"person": ring.person_id, "log": log_id, **grown})
     return int(size)
@@ -113,6 +122,10 @@ def _holds(tx: Connection, statement: Executable | Prepared, parameters: dict[st
         return found.fetchone() is not None if found.description else found.rowcount > 0
     result = tx.execute(statement, parameters)
     return result.first() is not None if result.returns_rows else result.rowcount > 0
+
+
+def _served(entry: Entry) -> bytes:
+    return orjson.dumps({"ids": entry.sent, "slice": orjson.Fragment(entry.within), "next": entry.cursor})
 
 
 def _body(entry: Entry, log_id: bytes, seq: int, previous: bytes, salt: bytes) -> bytes:
@@ -138,6 +151,13 @@ def _body(entry: Entry, log_id: bytes, seq: int, previous: bytes, salt: bytes) -
         body["rows"] = "sha-256:" + b64(hashlib.sha256(salt + "".join(sorted(entry.sent)).encode()).digest())
     # RFC 8785, since every name here is ASCII and there are no floats; a test holds both ways of writing it side by side.
     return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+
+
+def sound_alarm(broker: Broker, person_id: bytes, log_id: bytes, alarm: str | None) -> None:
+    """Say durably that a log does not continue its last checkpoint, and why; or, with None, that it does again."""
+    heads = models.heads.c
+    wanted = update(models.heads).where(heads.person_id == person_id, heads.log_id == log_id, heads.alarm.is_distinct_from(alarm))
+    broker.write(lambda tx: tx.execute(wanted.values(alarm=alarm)), ending=True)
 
 
 def record(broker: Broker, person_id: bytes, entry: Entry) -> None:

@@ -1,6 +1,6 @@
 """Rows of the ledger: one RFC 6962 tree per person and log."""
 
-from sqlalchemy import Column, Date, Integer, LargeBinary, Table
+from sqlalchemy import Column, Date, Index, Integer, LargeBinary, String, Table
 
 from broker.db import CLUSTERED, metadata
 
@@ -18,6 +18,9 @@ entries = Table(
     **CLUSTERED,
 )
 
+# Clocks go wrong, so a day's entries need not stand together; this finds all of them without opening any.
+Index("ledger_days", entries.c.person_id, entries.c.day)
+
 heads = Table(
     "ledger_heads",
     metadata,
@@ -26,8 +29,11 @@ heads = Table(
     Column("size", Integer, nullable=False),
     Column("root", LargeBinary(32), nullable=False),
     Column("frontier", LargeBinary, nullable=False),
+    # Why this log is not the continuation of its last checkpoint; while it stands, nothing is read and only endings are entered.
+    Column("alarm", String(300)),
     **CLUSTERED,
 )
+Index("ledger_alarms", heads.c.alarm, sqlite_where=heads.c.alarm.is_not(None))
 
 # The ids of the rows that an entry's read sent, sealed beside it, so that the page can show them again.
 rows = Table(

@@ -167,6 +167,21 @@ def _terms(entry: Entry, who: str) -> str:
     return f"{doer} changed your terms{version}."
 
 
+def _export(entry: Entry, who: str) -> str:
+    what = "ledger" if entry.get("what") == "ledger" else "events"
+    part = f" (entry {entry['entry']} of it)" if "entry" in entry else ""
+    doer = _doer(entry, who)
+    return f"{doer} took a copy of your {what}{part} with {'you' if doer == 'You' else 'them'}."
+
+
+def _operator(entry: Entry, who: str) -> str:
+    if entry.get("did") == "client_removed":
+        return f"The operator took {who} out of service: nothing of yours can be read by it any more."
+    if entry.get("did") == "terms_shown":
+        return "The operator looked at your terms."
+    return "The operator did something to your account."
+
+
 def _fixed(text: str) -> Callable[[Entry, str], str]:
     return lambda _entry, _who: text
 
@@ -183,7 +198,7 @@ _SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
     "upload": _upload,
     "import": _import,
     "forget": _forget,
-    "export": _fixed("You took a copy of your events out."),
+    "export": _export,
     "terms": _terms,
     "sign_in": _sign_in,
     "factor": _factor,
@@ -193,7 +208,7 @@ _SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
     "key": _key,
     "key_destroyed": _destroyed,
     "restored": _fixed("The broker was restored from a backup."),
-    "operator": _fixed("The operator did something to your account."),
+    "operator": _operator,
 }
 
 

@@ -18,7 +18,7 @@ from broker.errors import Busy, Sealed, Unsealable
 from broker.vault import derive
 from broker.vault.envelope import HEADER_BYTES, WRAPS, OpenKey, Place, key_id_of, seal_to, unseal_with
 from broker.vault.models import person_keys, person_wraps
-from broker.vault.signing import SEED_BYTES, Signer
+from broker.vault.signing import SEED_BYTES, LogSigner, Signer
 
 T = TypeVar("T")
 REMEMBERED: Final = 300
@@ -161,6 +161,10 @@ class Keyring:
     def signer(self, vendor_id: str) -> Signer:
         """The key with which this person signs what concerns one vendor; made, durably, at its first use. No two vendors see the same (rule S2)."""
         return self.remember(("signer", vendor_id), lambda: Signer(self._seed(derive.tagger(self._index, "signing")(vendor_id))))
+
+    def log_signer(self, log_id: bytes) -> LogSigner:
+        """The key that signs the checkpoints of one of this person's logs; made, durably, at its first use."""
+        return self.remember(("log", log_id), lambda: LogSigner(self._seed(derive.tagger(self._index, "log")(log_id))))
 
     def _seed(self, key_id: bytes) -> bytes:
         wanted = self._wraps().where(person_keys.c.key_id == key_id, person_keys.c.role == "signing")

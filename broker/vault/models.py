@@ -87,6 +87,22 @@ destroyed_keys = Table(
     **CLUSTERED,
 )
 
+# The last checkpoint of each log, which a new one must follow: whoever restores an older data.db still has this.
+checkpoints = Table(
+    "checkpoints",
+    heads,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("log_id", LargeBinary(16), primary_key=True),
+    # The log's name in its notes, kept from its first checkpoint on, even should the broker move.
+    Column("origin", String(300), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+    Column("signed_at", Moment, nullable=False),
+    **CLUSTERED,
+)
+
 ended_grants = Table(
     "ended_grants",
     heads,

@@ -1,4 +1,4 @@
-"""Signing keys: Ed25519 pairs whose private half never leaves the vault; what they sign is a JWS (RFC 7515)."""
+"""Signing keys: Ed25519 pairs whose private half never leaves the vault; what they sign is a JWS (RFC 7515), or a log's checkpoints."""
 
 import base64
 from typing import Final
@@ -44,3 +44,20 @@ class Signer:
         header = {"alg": ALGORITHM, "kid": self.kid, "typ": typ}
         protected, _, signature = jws.serialize_compact(header, payload, self._key, algorithms=[ALGORITHM]).split(".")
         return protected, signature
+
+
+class LogSigner:
+    """The key of one log: signs the text of its checkpoints. `public` is its public half, 32 bytes."""
+
+    __slots__ = ("_key", "public")
+
+    def __init__(self, seed: bytes) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public: bytes = self._key.public_key().public_bytes_raw()
+
+    def __repr__(self) -> str:
+        return f"LogSigner({self.public.hex()})"
+
+    def sign(self, text: bytes) -> bytes:
+        """The signature over a note's text, 64 bytes."""
+        return self._key.sign(text)

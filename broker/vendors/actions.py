@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
@@ -141,6 +142,16 @@ def seed_extension(broker: Broker) -> None:
     broker.write(job)
 
 
-def disable_client(broker: Broker, client_id: str) -> bool:
-    """Take a client out of service: from now on it is refused everywhere; False if there is none. Its grants stay listed."""
-    return broker.write(lambda tx: tx.execute(update(clients).where(clients.c.client_id == client_id).values(enabled=False)).rowcount > 0, ending=True)
+def disable_client(broker: Broker, client_id: str, enter: Callable[[Connection], None] = lambda _tx: None) -> bool:
+    """Take a client out of service: from now on it is refused everywhere; False if there is none. Its grants stay listed.
+
+    `enter` tells those who have given it something, in the same transaction.
+    """
+
+    def job(tx: Connection) -> bool:
+        if not tx.execute(update(clients).where(clients.c.client_id == client_id).values(enabled=False)).rowcount:
+            return False
+        enter(tx)
+        return True
+
+    return broker.write(job, ending=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.extend(str(Path(__file__).resolve().parents[up] / below) for up, below in ((0, ""), (1, ""), (1, "faults"), (2, "")))
 
 import inside
+import ledgers
 import serving
 import stores
 from report import TURNS, Line, rate, table
@@ -67,6 +68,7 @@ GROUPS: dict[str, Callable[[Run], list[Line]]] = {
     "proofs": lambda run: inside.proving(run.small, run.turns),
     "revokes": lambda run: [serving.revokes(run.big, run.work, 100 if run.quick else 300)],
     "stored": lambda run: [inside.stored(run.big, run.kept)],
+    "ledger": lambda run: ledgers.measured(run.work, 100_000 if run.quick else 1_000_000),
     "pages": lambda run: serving.pages(run.big, run.turns),
 }
 

@@ -10,7 +10,9 @@ from makers import Browser, Clock, Shop, purchase
 from sqlalchemy import delete, insert, select, update
 
 from broker.errors import Unsealable
-from broker.ledger import actions, models, queries
+from broker.ledger import actions, checkpoints, models, proofs, queries
+from broker.vault import heads
+from broker.vault import models as vault
 
 
 @pytest.fixture
@@ -24,8 +26,10 @@ def log(alice: Browser, bookshop: Shop, clock: Clock) -> Browser:
 
 
 def codes(person: Browser) -> list[int]:
-    with person.app.extensions["broker"].reading() as tx:
-        return [verdict.code for verdict in queries.verify(tx, person.ring)]
+    broker = person.app.extensions["broker"]
+    signed = heads.checkpoints_of(broker.heads, person.person_id)
+    with broker.reading() as tx:
+        return [verdict.code for verdict in queries.verify(tx, person.ring, signed)]
 
 
 def change(person: Browser, statement: object) -> None:
@@ -85,6 +89,31 @@ def test_a_changed_head(log: Browser) -> None:
     heads = models.heads.c
     change(log, update(models.heads).where(heads.person_id == log.person_id).values(root=os.urandom(32)))
     assert codes(log) == [11]
+
+
+def test_what_was_signed_must_be_continued(log: Browser) -> None:
+    """Against the last checkpoint in heads.db: a rollback, other entries under a head that fits them, and a note that another key signed."""
+    broker = log.app.extensions["broker"]
+    signed = checkpoints.sign(broker, log.person_id)[0]
+    assert codes(log) == [0]
+    with broker.heads.writing() as tx:
+        tx.execute(update(vault.checkpoints).where(vault.checkpoints.c.person_id == log.person_id).values(note=signed.note.replace(b"\n\n", b"\nmore\n\n")))
+    assert codes(log) == [10]
+    with broker.heads.writing() as tx:
+        tx.execute(update(vault.checkpoints).where(vault.checkpoints.c.person_id == log.person_id).values(note=signed.note))
+    head = models.heads.c
+    with broker.reading() as tx:
+        leaves = list(tx.execute(select(MINE.leaf_hash).where(MINE.person_id == log.person_id).order_by(MINE.seq)).scalars())
+    frontier = b""
+    for seq, leaf in enumerate(leaves[:-1]):
+        frontier = proofs.grow(frontier, seq, leaf)
+    change(log, delete(models.entries).where(MINE.person_id == log.person_id, MINE.seq == len(leaves) - 1))
+    change(log, update(models.heads).where(head.person_id == log.person_id).values(size=len(leaves) - 1, root=proofs.root(frontier), frontier=frontier))
+    assert codes(log) == [12]
+    actions.record(broker, log.person_id, actions.Entry("forget", broker.now(), about={"count": 0}))
+    assert codes(log) == [12]
+    change(log, delete(models.heads).where(head.person_id == log.person_id))
+    assert codes(log) == [12]
 
 
 def test_a_failed_guard_appends_nothing(log: Browser) -> None:
