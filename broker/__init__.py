@@ -16,7 +16,6 @@ from broker.events.described import PART as EVENTS_PART
 from broker.events.pages import pages as events_pages
 from broker.exports.pages import pages as exports_pages
 from broker.factors.pages import pages as factors_pages
-from broker.grants.actions import end_again
 from broker.grants.api import api as grants_api
 from broker.grants.described import PART as GRANTS_PART
 from broker.grants.pages import pages as grants_pages
@@ -24,7 +23,6 @@ from broker.home.pages import pages as home_pages
 from broker.imports.pages import pages as imports_pages
 from broker.keys.pages import pages as keys_pages
 from broker.ledger.actions import Denials
-from broker.ledger.checkpoints import compare
 from broker.ledger.pages import pages as ledger_pages
 from broker.notices.pages import pages as notices_pages
 from broker.oauth import metadata
@@ -35,6 +33,7 @@ from broker.oauth.pages import pages as oauth_pages
 from broker.oauth.server import Server
 from broker.opening import open_broker
 from broker.people.pages import pages as people_pages
+from broker.restores.actions import settle
 from broker.terms.pages import pages as terms_pages
 from broker.vendors.actions import seed_extension
 from broker.vendors.pages import pages as vendors_pages
@@ -59,8 +58,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] 
 
     broker = open_broker(settings, now, fetch)
     seed_extension(broker)
-    compare(broker)
-    end_again(broker)
+    settle(broker)
 
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024

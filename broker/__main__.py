@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from broker.opening import Broker
 
 
-
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="proffer", prog_name="broker")
 @click.pass_context
@@ -201,7 +200,10 @@ def terms_show(broker: "Broker", name: str | None, number: int | None, words: bo
 @click.option("--standalone", is_flag=True, help="Print the verifier of bundles as one Python file, which needs only `cryptography`.")
 @click.option("--person", "name", help="Whose ledger; everybody's by default.")
 @click.option(
-    "--agreement", "files", type=click.File("rb"), multiple=True,
+    "--agreement",
+    "files",
+    type=click.File("rb"),
+    multiple=True,
     help="A signed agreement to check instead, offline and without a broker. Give it again for the statements (changes.json) or receipts about that agreement.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -234,9 +236,9 @@ def verify(
 @main.command("bundle")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--person", "name", help="Whose ledger; not needed where one person lives here.")
-@click.option("--entry", "seq", type=click.IntRange(0, 999_999_999), help="Only the entry of this number, with its proof.")
+@click.option("--entry", "number", type=click.IntRange(0, 999_999_999), help="Only the entry of this number, with its proof.")
 @with_broker
-def take_bundle(broker: "Broker", file: Path, name: str | None, seq: int | None) -> None:
+def take_bundle(broker: "Broker", file: Path, name: str | None, number: int | None) -> None:
     """Write a person's ledger with its proofs into FILE, a zip that `broker verify FILE` checks anywhere. It enters the ledger itself."""
     from broker.errors import BrokerError  # noqa: PLC0415 - see opened
     from broker.ledger import bundles  # noqa: PLC0415 - see opened
@@ -244,7 +246,7 @@ def take_bundle(broker: "Broker", file: Path, name: str | None, seq: int | None)
     person_id = person_named(broker, name)
     try:
         with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:  # noqa: PTH123 - a mode at creation
-            out.writelines(bundles.written(broker, bundles.take(broker, person_id, seq=seq, by={"role": "operator"})))
+            out.writelines(bundles.written(broker, bundles.take(broker, person_id, number=number, by={"role": "operator"})))
     except FileExistsError:
         fail(f"{file} is there already, and is not overwritten. Choose another name.", 2)
     except OSError as failed:
@@ -283,10 +285,14 @@ def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: 
 
 
 def _late_commands() -> None:
-    from broker.demo import demo  # noqa: PLC0415 - they need the group above
+    from broker.backups.cli import backup  # noqa: PLC0415 - they need the group above
+    from broker.demo import demo  # noqa: PLC0415 - the same
     from broker.imports.cli import take_in  # noqa: PLC0415 - the same
     from broker.keys.cli import keys, unlock  # noqa: PLC0415 - the same
+    from broker.restores.cli import restore  # noqa: PLC0415 - the same
 
+    main.add_command(backup)
+    main.add_command(restore)
     main.add_command(demo)
     main.add_command(take_in)
     main.add_command(keys)

@@ -39,6 +39,9 @@ class Settings:
     key_file: Path = _setting(
         Path(platformdirs.user_config_dir("proffer")) / "key", "File of the 32 bytes that open the vault; made with mode 0600, never inside the data directory."
     )
+    backup_dir: str = _setting(
+        "", "Directory for the backup that the broker makes itself, one and never more, before it destroys keys or changes the stores' form; empty is none."
+    )
     host: str = _setting("127.0.0.1", "Address the server listens on.")
     port: int = _setting(8440, "Port the server listens on.")
     origin: str = _setting("", "Public origin, such as https://broker.example; empty means http://localhost:<port>.")
@@ -80,7 +83,8 @@ class Settings:
             raise WrongSetting("BROKER_ORIGIN uses plain http away from this computer: put the broker behind https.")
         if self.data_dir.resolve() in self.key_file.resolve().parents:
             raise WrongSetting("BROKER_KEY_FILE lies inside BROKER_DATA_DIR: a copy of the data would carry its own key. Put it elsewhere.")
-
+        if self.backup_dir and self.data_dir.resolve() in (Path(self.backup_dir).resolve(), *Path(self.backup_dir).resolve().parents):
+            raise WrongSetting("BROKER_BACKUP_DIR lies inside BROKER_DATA_DIR: what takes the one would take the other. Put it elsewhere.")
         self._check_ranges()
 
     def _check_ranges(self) -> None:

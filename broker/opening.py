@@ -16,6 +16,8 @@ from broker.config import Settings
 from broker.db import DATA, KEYS, Store, utcnow
 from broker.fetching import Fetcher
 from broker.limits import Limits
+from broker.vault import heads as marks
+from broker.vault import slots
 from broker.vault.keys import Appending, Keyring
 from broker.vault.slots import NoKey
 from broker.vault.vault import Vault
@@ -81,10 +83,28 @@ def open_broker(settings: Settings, now: Callable[[], dt.datetime] = utcnow, fet
     keys = Store(settings.data_dir / "keys.db", KEYS)
     heads = Store(settings.data_dir / "heads.db", KEYS)
     data = Store(settings.data_dir / "data.db", DATA)
-    for name, store in (("keys", keys), ("heads", heads), ("data", data)):
-        migrations.upgrade(name, store)
+    where = Path(settings.backup_dir or settings.data_dir)
+    older = migrations.behind("heads", heads) and migrations.revision(heads)
+    migrations.upgrade_all({"keys": keys, "heads": heads, "data": data}, where)
+    _refuse_no_keys(keys, heads, data)
     vault = Vault(keys, settings.key_file)
+    if vault.fresh or older:
+        # What was kept from before marks is this broker's.
+        marks.set_mark(heads, marks.BROKER, vault.broker_id, keep=True)
+    elif marks.mark(heads, marks.BROKER) not in {None, vault.broker_id}:
+        raise NoKey("keys.db is another broker's than heads.db. Put the files back that belong together; nothing was changed.")
+    migrations.let_go(where)
     return Broker(settings, data, keys, heads, vault, Writer(data.engine), Limits(settings), now, fetch or Fetcher())
+
+
+def _refuse_no_keys(keys: Store, heads: Store, data: Store) -> None:
+    """A keys.db that is not there beside data must not be made anew: nothing could be opened by it."""
+    with keys.reading() as tx:
+        fresh = slots.count(tx) == 0
+    with data.reading() as tx:
+        people = tx.exec_driver_sql("SELECT 1 FROM people LIMIT 1").first()
+    if fresh and (people or marks.mark(heads, marks.BROKER)):
+        raise NoKey("keys.db is missing, or empty, where data is kept. Put it back, or both stores from a backup (broker restore); nothing was changed.")
 
 
 @contextmanager

@@ -15,14 +15,25 @@ if TYPE_CHECKING:
     from broker.opening import Broker
 
 FAILED: Final = 1
+CHECK_FAILED: Final = 3
 SEALED: Final = 4
 SCHEMA_TOO_NEW: Final = 5
+RESTORED: Final = (
+    "An older copy of the stores has come back. Every grant is paused, every token and session has ended, and everybody's ledger says so. "
+    "People sign in anew and resume what they still want."
+)
 
 
 def fail(sentence: str, code: int = FAILED) -> NoReturn:
     """Say what is wrong on stderr and end with this exit status."""
     click.echo(f"broker: {sentence}", err=True)
     sys.exit(code)
+
+
+def typed(prompt: str) -> str:
+    """What is typed, unseen; from a pipe one line."""
+    text: str = click.prompt(prompt, hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    return text
 
 
 def settings() -> Settings:
@@ -41,14 +52,18 @@ def opened() -> Iterator["Broker"]:
     from broker.errors import BrokerError, Sealed  # noqa: PLC0415 - the same
     from broker.migrations import SchemaTooNew  # noqa: PLC0415 - the same
     from broker.opening import opened as opening  # noqa: PLC0415 - the same
+    from broker.restores.actions import settle  # noqa: PLC0415 - the same
+    from broker.vault.backups import BackupRefused  # noqa: PLC0415 - the same
     from broker.vault.slots import NoKey  # noqa: PLC0415 - the same
 
     try:
         with opening(settings()) as broker:
+            if settle(broker):
+                click.echo(RESTORED, err=True)
             yield broker
     except SchemaTooNew as too_new:
         fail(str(too_new), SCHEMA_TOO_NEW)
-    except (NoKey, PragmaRefused) as refused:
+    except (NoKey, PragmaRefused, BackupRefused) as refused:
         fail(str(refused))
     except Sealed:
         fail("The broker is sealed. Run: broker unlock", SEALED)

@@ -14,11 +14,11 @@ from broker.vault import models as vault
 
 ROOT = Path(__file__).resolve().parents[1]
 # Capabilities in order of rank: a folder's lower half may use only what stands above it.
-RANK = ("vault", "ledger", "notices", "people", "factors", "keys", "vendors", "terms", "grants", "oauth", "events", "imports", "insights", "exports", "home")
+RANK = ("vault", "ledger", "notices", "people", "factors", "keys", "vendors", "terms", "grants", "oauth", "events", "imports", "insights", "backups", "exports", "restores", "home")
 ORDER = ("models", "queries", "actions")
 # Pure or leaf modules of the lower half, by folder, beside models, queries and actions.
 LEAVES = {
-    "vault": {"envelope", "derive", "slots", "keys", "vault", "epochs", "processes", "heads", "credentials", "passwords", "signing"},
+    "vault": {"envelope", "derive", "slots", "keys", "vault", "epochs", "processes", "heads", "credentials", "passwords", "signing", "backups"},
     "ledger": {"proofs", "merkle", "notes", "verifier", "standalone", "checkpoints", "bundles", "sentences", "narrowings"},
     "notices": {"sentences"},
     "people": {"agents"},
@@ -28,7 +28,9 @@ LEAVES = {
     "vendors": {"words", "checks", "documents"},
     "oauth": {"gate", "assertion", "dpop", "callers"},
     "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},
+    "backups": {"copies"},
     "exports": {"periods"},
+    "restores": {"checks"},
     "imports": {
         "sources",
         "chromium",
@@ -64,7 +66,7 @@ GROUND = {"config", "errors", "db", "writer", "opening", "fetching", "migrations
 # They put the whole together.
 TOP = {"__init__", "__main__", "serving", "demo", "synthetic", "refresh"}
 # Tables that belong to nobody in the household.
-NOBODYS = {"vendors", "clients", "invites", "sign_up_links", "pushed_requests", "used_ids", "used_challenges", "slots", "processes", "epochs", "host_keys"}
+NOBODYS = {"vendors", "clients", "invites", "sign_up_links", "pushed_requests", "used_ids", "used_challenges", "slots", "processes", "epochs", "host_keys", "marks"}
 FILE, FUNCTION, MOST_FUNCTIONS = 400, 50, 30
 MOST_OF_POLICIES = 2500
 

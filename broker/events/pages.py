@@ -243,7 +243,10 @@ def _ask(filters: Filters, status: int = 200, mistakes: dict[str, str] | None = 
         readers = sorted({grant.domain for grant in grants.every(tx, who.ring) if grant.grant_id in used})
     frame = {**_frame(filters), "errors": wrong}
     kinds = [KINDS[kind].label for kind in filters.wanted.kinds] if filters.wanted.kinds != tuple(KINDS) else []
-    return render_template("events/forget.html", **frame, number=number, readers=readers, named=kinds, failed=bool(wrong), tab_names=TABS), status
+    backed_up = bool(broker.settings.backup_dir)
+    return render_template(
+        "events/forget.html", **frame, number=number, readers=readers, named=kinds, failed=bool(wrong), tab_names=TABS, backed_up=backed_up
+    ), status  # fmt: skip
 
 
 @pages.post("/activity/forget")

@@ -2,16 +2,18 @@
 
 The rows of what is forgotten go at once, with a note of the months they lay in. Then, in this order: the keys of those months are retired and
 the survivors sealed anew; the keys are noted in heads.db and destroyed; the files are written anew without them; a new epoch and a new ROOT
-close what old copies of keys.db could open. Each step can be done again, and a start after a kill goes on with it.
+close what old copies of keys.db could open, after a backup where one is wanted. Each step can be done again, and a start after a kill goes on with it.
 """
 
 import datetime as dt
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from broker.backups import copies
 from broker.db import Prepared, metadata, upsert
 from broker.errors import Sealed, Unsealable
 from broker.events import actions as event_actions
@@ -22,7 +24,9 @@ from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
 from broker.ledger import actions as ledger
 from broker.opening import Broker
+from broker.people import queries as people
 from broker.vault import heads
+from broker.vault.backups import BackupRefused
 from broker.vault.keys import Keyring
 
 log = logging.getLogger(__name__)
@@ -30,6 +34,8 @@ RESEALED_AT_ONCE: Final = 200
 KEPT_AT_ONCE: Final = 2000
 # More than this is forgotten only by whoever signed in a moment ago.
 FREELY: Final = 1000
+# So long what was erased waits for a backup of what is left; then it goes without one.
+BACKUP_WITHIN: Final = dt.timedelta(hours=24)
 BROKER: Final = {"role": "broker"}
 # Where an envelope holds the id of its key.
 _KEY_ID = func.substr(events.c.body, 3, event_actions.KEY_ID)
@@ -43,23 +49,71 @@ _RESEAL: Final = Prepared(
 
 
 def shred(broker: Broker) -> int:
-    """Destroy what could still open anything that was erased; returns how many months were finished. Raises `Sealed`."""
+    """Destroy what could still open anything that was erased; returns how many months were finished. Raises `Sealed`.
+
+    With `BROKER_BACKUP_DIR` the last step, the end of the old epoch, follows a backup of what is left; it waits for one a day at most.
+    """
     with broker.reading() as tx:
         due = tx.execute(select(shreds).order_by(shreds.c.asked_at)).all()
-    for row in due:
-        if row.destroyed_at is None:
-            _destroy_month(broker, bytes(row.person_id), row.kind, row.month, row.asked_at)
+    gone = [person_id for person_id in heads.erased(broker.heads) if broker.vault.has_keys(person_id)]
+    if due or gone:
+        heads.set_mark(broker.heads, heads.SHREDDING, broker.now().isoformat().encode(), keep=True)
+    since = heads.mark(broker.heads, heads.SHREDDING)
+    if since is None:
+        return 0
+    fresh = [row for row in due if row.destroyed_at is None]
+    for row in fresh:
+        _destroy_month(broker, bytes(row.person_id), row.kind, row.month, row.asked_at)
+    erase_again(broker)
+    may_end = _may_end(broker, dt.datetime.fromisoformat(since.decode()))
+    if not (may_end or fresh or gone):
+        return 0
     for person_id in {bytes(row.person_id) for row in due}:
         if broker.vault.has_keys(person_id):
             broker.vault.renew_person(person_id)
-    erased = _erase_people(broker)
-    if not due and not erased:
-        return 0
     broker.keys.vacuum()
     broker.data.truncate_log()
-    broker.vault.rotate()
+    if not may_end or not _end_epoch(broker, dt.datetime.fromisoformat(since.decode())):
+        return 0
     _finish(broker, due)
+    heads.clear_mark(broker.heads, heads.SHREDDING)
     return len(due)
+
+
+def _may_end(broker: Broker, since: dt.datetime) -> bool:
+    """Whether the old epoch can be ended now: no backup is wanted, or one can be made, or none could for a day."""
+    if not broker.settings.backup_dir or broker.now() - since >= BACKUP_WITHIN:
+        return True
+    return copies.possible(broker, Path(broker.settings.backup_dir))
+
+
+def _end_epoch(broker: Broker, since: dt.datetime) -> bool:
+    """Begin a new epoch, back up what is left and open it once, and only then destroy the old epoch; False where that has to wait for a backup."""
+    made: list[copies.Pair] = []
+
+    def back_up() -> None:
+        try:
+            # Survivors that were sealed anew exist nowhere else.
+            made.append(copies.make(broker, Path(broker.settings.backup_dir), None))
+        except BackupRefused as why:
+            if broker.now() - since < BACKUP_WITHIN:
+                raise
+            log.critical("no backup could be made for a day, and what was erased is destroyed without one: %s", why)
+
+    try:
+        broker.vault.rotate(before_end=back_up if broker.settings.backup_dir else _nothing)
+        for pair in made:
+            # The keys as they were a moment before still open the old epoch.
+            copies.renew_keys(broker, pair)
+    except BackupRefused:
+        log.exception("erasing waits for a backup")
+        return False
+    heads.note_epoch(broker.heads, broker.vault.epoch)
+    return True
+
+
+def _nothing() -> None:
+    """There is no backup to be made."""
 
 
 def _of(person_id: bytes, kind: str, month: str) -> Any:
@@ -139,10 +193,11 @@ def erase_person(broker: Broker, person_id: bytes) -> None:
     for grant_id in live:
         grant_actions.revoke(broker, person_id, grant_id, reason="erased")
     heads.note_erased(broker.heads, person_id, broker.now())
-    _delete_rows(broker, person_id)
+    delete_rows(broker, person_id)
 
 
-def _delete_rows(broker: Broker, person_id: bytes) -> None:
+def delete_rows(broker: Broker, person_id: bytes) -> None:
+    """Delete every row of a person."""
     tables = [table for table in metadata.sorted_tables if next(iter(table.primary_key.columns)).name == "person_id"]
 
     def job(tx: Connection) -> None:
@@ -152,12 +207,16 @@ def _delete_rows(broker: Broker, person_id: bytes) -> None:
     broker.write(job, ending=True)
 
 
-def _erase_people(broker: Broker) -> int:
-    """Destroy the keys of whoever erased everything; returns how many still had some."""
+def erase_again(broker: Broker) -> int:
+    """Of whoever erased everything, delete rows that are here (a kill may have left them, or a backup brought them), and destroy keys; returns how many."""
     found = 0
     for person_id in heads.erased(broker.heads):
-        if broker.vault.has_keys(person_id):
-            _delete_rows(broker, person_id)
+        with broker.reading() as tx:
+            there = people.by_id(tx, person_id) is not None
+        if there or broker.vault.has_keys(person_id):
+            # The epoch they lay under is to go too, whatever comes between.
+            heads.set_mark(broker.heads, heads.SHREDDING, broker.now().isoformat().encode(), keep=True)
+            delete_rows(broker, person_id)
             broker.vault.destroy(person_id)
             found += 1
     return found

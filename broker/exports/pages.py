@@ -73,7 +73,8 @@ def _erase_page(mistake: str = "", status: int = 200) -> Any:
         number = sum(events.totals(tx, who.person_id).values())
         alone = people.count(tx) == 1
     wrong = {"name": mistake} if mistake else {}
-    return render_template("exports/erase.html", number=number, alone=alone, errors=wrong, failed=bool(wrong)), status
+    backed_up = bool(broker.settings.backup_dir)
+    return render_template("exports/erase.html", number=number, alone=alone, errors=wrong, failed=bool(wrong), backed_up=backed_up), status
 
 
 @pages.post("/erase")

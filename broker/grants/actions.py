@@ -111,9 +111,7 @@ class _Payload:
         }  # fmt: skip
 
 
-def _payload(
-    broker: Broker, ring: Keyring, client: Client, clauses: Sequence[Clause], background: Background, grant_id: bytes, now: dt.datetime
-) -> _Payload:
+def _payload(broker: Broker, ring: Keyring, client: Client, clauses: Sequence[Clause], background: Background, grant_id: bytes, now: dt.datetime) -> _Payload:
     jwk = client.signing_key
     if jwk is None:
         raise Conflict("This vendor has no key that it could sign the agreement with, so nothing can be given to it.")
@@ -333,6 +331,11 @@ def revoke(
 def pause(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:
     """Stop all reads until the person resumes."""
     return _change(broker, person_id, grant_id, _Change("pause", "paused", ("active",), ledger.PERSON))
+
+
+def pause_restored(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:
+    """Stop all reads by a grant that came back with a backup, until the person resumes it: it may have been changed since."""
+    return _change(broker, person_id, grant_id, _Change("pause", "paused", ("active",), {"role": "broker"}, "restored"))
 
 
 def resume(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:

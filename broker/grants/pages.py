@@ -92,6 +92,7 @@ def show(grant_id: str) -> Any:
         signed = queries.agreement(tx, who.ring, grant.grant_id)
         changes = queries.changes_of(tx, who.ring, grant.grant_id)
         collect_by = oauth.collect_by(tx, who.person_id, grant.grant_id)
+        firsts = ledger.firsts(tx, who.person_id)
     names = {grant.client_id: grant.name}
     lines = [(entry, said.moment(entry), said.sentence(entry, names), said.narrowed(entry, names)) for entry in entries.entries]
     return render_template(
@@ -99,7 +100,7 @@ def show(grant_id: str) -> Any:
         last=said.moment(last[0]) if last else None, delete_by=sentences.delete_by(grant, line.use.last), about=_about(grant), words=sentences,
         agreement=signed.content if signed else None, digest=agreements.digest(signed.payload) if signed else "",
         changes=list(sentences.changed(map(statements.content, changes), signed.content["clauses"], grant.name)) if signed else [],
-        files=FILES, sign_by=grant.given_at + actions.SIGN_WITHIN, collect_by=collect_by,
+        files=FILES, sign_by=grant.given_at + actions.SIGN_WITHIN, collect_by=collect_by, firsts=firsts,
     )  # fmt: skip
 
 

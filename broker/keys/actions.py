@@ -7,7 +7,7 @@ from broker.ledger import actions as ledger
 from broker.ledger.actions import PERSON
 from broker.opening import Broker
 from broker.people import queries as people
-from broker.vault import slots
+from broker.vault import heads, slots
 from broker.vault.vault import LEAST_SLOTS
 
 
@@ -55,12 +55,14 @@ def remove(broker: Broker, slot_id: str, by: dict[str, str] = PERSON) -> None:
     kind = next((slot.kind for slot in broker.vault.slots() if slot.id == slot_id), None)
     if kind is None or not broker.vault.remove_slot(slot_id):
         raise NotFound
+    heads.note_epoch(broker.heads, broker.vault.epoch)
     _tell(broker, "removed", kind, by)
 
 
 def rotate(broker: Broker, progress: Callable[[int, int], None], by: dict[str, str] = PERSON) -> int:
     """Renew ROOT and the epoch; returns the new epoch's number."""
     number = broker.vault.rotate(progress=progress)
+    heads.note_epoch(broker.heads, number)
     _tell(broker, "rotated", "", by)
     return number
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from broker.terminal import SEALED, fail, with_broker
+from broker.terminal import SEALED, fail, typed, with_broker
 
 if TYPE_CHECKING:
     from broker.opening import Broker
@@ -13,16 +13,11 @@ if TYPE_CHECKING:
 OPERATOR = {"role": "operator"}
 
 
-def _secret(prompt: str) -> str:
-    """What is typed, unseen; from a pipe one line."""
-    return click.prompt(prompt, hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-
-
 def _open(broker: "Broker") -> None:
     """Open a sealed broker first, in all its processes."""
     from broker.keys import actions  # noqa: PLC0415 - the command must answer --help at once
 
-    if broker.vault.sealed and not actions.unlock(broker, _secret("Passphrase or recovery key")):
+    if broker.vault.sealed and not actions.unlock(broker, typed("Passphrase or recovery key")):
         fail("This is no passphrase or recovery key of this broker.", SEALED)
 
 
@@ -61,8 +56,8 @@ def add(broker: "Broker", kind: str) -> None:
 
     _open(broker)
     if kind == "passphrase":
-        first = _secret("New passphrase")
-        actions.add_passphrase(broker, first, _secret("The same again") if sys.stdin.isatty() else first, OPERATOR)
+        first = typed("New passphrase")
+        actions.add_passphrase(broker, first, typed("The same again") if sys.stdin.isatty() else first, OPERATOR)
     elif kind == "recovery-key":
         click.echo(actions.add_recovery_key(broker, OPERATOR))
         click.echo("Write it down: it is shown this one time, and opens everything.", err=True)

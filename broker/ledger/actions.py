@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from broker.ledger import models, proofs
 from broker.ledger.proofs import b64, place
 from broker.opening import Broker
 from broker.vault.envelope import OpenKey
+from broker.vault.heads import Signed
 from broker.vault.keys import Appending
 
 ACTS: Final = frozenset(
@@ -36,7 +37,7 @@ MOST_PENDING: Final = 10_000
 PERSON: Final[dict[str, str]] = {"role": "person"}
 _HEAD: Final = Prepared(
     select(models.heads.c.log_id, models.heads.c.size, models.heads.c.root, models.heads.c.frontier, models.heads.c.alarm).where(
-        models.heads.c.person_id == bindparam("person")
+        models.heads.c.person_id == bindparam("person"), models.heads.c.closed.is_(None)
     )
 )
 _GROW: Final = Prepared(
@@ -85,6 +86,36 @@ def entry_key(ring: Appending, at: dt.datetime) -> OpenKey:
 def open_log(tx: Connection, person_id: bytes) -> None:
     """Start a new person's log."""
     tx.execute(insert(models.heads).values(person_id=person_id, log_id=os.urandom(16), size=0, root=proofs.EMPTY_ROOT, frontier=b""))
+
+
+def begin_again(tx: Connection, ring: Appending, key: OpenKey, restore: bytes, signed: Mapping[bytes, Signed], now: dt.datetime) -> bool:
+    """Close every log of a person for ever and start a new one, whose first entry says which, what was signed of them, and how much came back.
+
+    False, and nothing done, where it was done for this restore already.
+    """
+    mine = models.heads.c.person_id == ring.person_id
+    known = {row.log_id: row for row in tx.execute(select(models.heads).where(mine))}
+    if any(row.closed == restore for row in known.values()):
+        return False
+    lost = [log_id for log_id in signed if log_id not in known]
+    closing = [row for row in known.values() if row.closed is None]
+    before = [_closing(row.log_id, row.size, row.root, signed.get(row.log_id)) for row in closing]
+    before += [_closing(log_id, 0, proofs.EMPTY_ROOT, signed[log_id]) for log_id in lost]
+    tx.execute(update(models.heads).where(mine, models.heads.c.closed.is_(None)).values(closed=restore, alarm=None))
+    first = max((row.first + row.size for row in known.values()), default=0)
+    nothing = {"person_id": ring.person_id, "size": 0, "root": proofs.EMPTY_ROOT, "frontier": b"", "first": first}
+    for log_id in lost:
+        # Of a log that did not come back at all its end is known, too.
+        tx.execute(insert(models.heads).values(**nothing, log_id=log_id, closed=restore))
+    tx.execute(insert(models.heads).values(**nothing, log_id=os.urandom(16)))
+    append(tx, ring, key, Entry("restored", now, by={"role": "broker"}, about={"before": before}))
+    return True
+
+
+def _closing(log_id: bytes, size: int, root: bytes, signed: Signed | None) -> dict[str, Any]:
+    """A log at its end, as the first entry of the next one keeps it."""
+    said = {"signed": signed.size, "note": signed.note.decode()} if signed else {}
+    return {"log": b64(log_id), "size": size, "root": b64(root), **said}
 
 
 def append(tx: Connection, ring: Appending, key: OpenKey, entry: Entry, guard: Iterable[Check] = ()) -> int:

@@ -45,17 +45,18 @@ class Taken:
         return NAME.format(day=f"{self.at:%Y-%m-%d}" if self.seq is None else f"entry-{self.seq}")
 
 
-def take(broker: Broker, person_id: bytes, *, seq: int | None = None, by: dict[str, str] = actions.PERSON) -> Taken:
+def take(broker: Broker, person_id: bytes, *, number: int | None = None, by: dict[str, str] = actions.PERSON) -> Taken:
     """Enter that a copy of the ledger (or of one entry) is taken, and sign the log with that entry in it; then it may leave.
 
     Of a log that does not continue its last checkpoint the person still gets all there is, with that checkpoint: it shows what is wrong. `NotFound`
-    where there is no such entry, `LedgerUnavailable` where nothing was ever signed and nothing can be.
+    where the log that goes on has no such entry, `LedgerUnavailable` where nothing was ever signed and nothing can be.
     """
     ring, now = broker.keyring(person_id), broker.now()
-    with broker.reading() as tx:
-        wanted = select(models.entries.c.log_id).where(models.entries.c.person_id == person_id, models.entries.c.seq == seq)
-        if seq is not None and tx.execute(wanted).first() is None:
-            raise NotFound
+    if number is not None:
+        with broker.reading() as tx:
+            seq = _seq(tx, person_id, number)
+    else:
+        seq = None
     about: dict[str, Any] = {"what": "ledger"} if seq is None else {"what": "ledger", "entry": seq}
     try:
         actions.record(broker, person_id, actions.Entry("export", now, by=by, about=about))
@@ -67,6 +68,15 @@ def take(broker: Broker, person_id: bytes, *, seq: int | None = None, by: dict[s
     if any(state.signed is None for state in states):
         raise LedgerUnavailable
     return Taken(ring, tuple(state for state in states if seq is None or state.size > seq), seq, now)
+
+
+def _seq(tx: Connection, person_id: bytes, number: int) -> int:
+    """Where in the log that goes on the entry of this number stands. Of a log that a restore closed there is no proof: its end was never signed."""
+    heads = models.heads.c
+    row = tx.execute(select(heads.first, heads.size).where(heads.person_id == person_id, heads.closed.is_(None))).first()
+    if row is None or not row.first <= number < row.first + row.size:
+        raise NotFound
+    return int(number - row.first)
 
 
 class _Pieces(io.RawIOBase):

@@ -31,6 +31,7 @@ TRIES: Final = 10
 SHORT: Final = "It holds fewer entries than were signed before. An older copy of it has come back, or its end was cut off."
 FORKED: Final = "Its entries are others than were signed before."
 ALTERED: Final = "Entry {seq} was altered, moved or taken out after it was made."
+_OPEN: Final = models.heads.c.closed.is_(None)
 HEAD: Final = "Its entries do not add up to what it says it holds."
 
 
@@ -40,7 +41,7 @@ class Inconsistent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known of one log: how many entries it holds, its last checkpoint, and its alarm."""
+    """What is known of the log that goes on: how many entries it holds, its last checkpoint, and its alarm."""
 
     log_id: bytes
     size: int
@@ -49,10 +50,10 @@ class State:
 
 
 def states(broker: Broker, ring: Keyring) -> list[State]:
-    """The state of each of a person's logs."""
+    """The state of each of a person's logs that is not closed."""
     known = heads.checkpoints_of(broker.heads, ring.person_id)
     with broker.reading() as tx:
-        rows = tx.execute(select(models.heads).where(models.heads.c.person_id == ring.person_id)).all()
+        rows = tx.execute(select(models.heads).where(models.heads.c.person_id == ring.person_id, _OPEN)).all()
     return [State(row.log_id, row.size, known.get(row.log_id), row.alarm) for row in rows]
 
 
@@ -76,7 +77,7 @@ def sign(broker: Broker, person_id: bytes) -> list[Signed]:
     """
     ring = broker.keyring(person_id)
     with broker.reading() as tx:
-        rows = tx.execute(select(models.heads.c.log_id, models.heads.c.alarm).where(models.heads.c.person_id == person_id)).all()
+        rows = tx.execute(select(models.heads.c.log_id, models.heads.c.alarm).where(models.heads.c.person_id == person_id, _OPEN)).all()
     found = []
     for row in rows:
         try:
@@ -147,7 +148,7 @@ def sweep(broker: Broker) -> None:
     known = heads.signed_heads(broker.heads)
     with broker.reading() as tx:
         rows = tx.execute(
-            select(table.c.person_id, table.c.log_id, table.c.size, table.c.root, table.c.alarm).order_by(table.c.person_id, table.c.log_id)
+            select(table.c.person_id, table.c.log_id, table.c.size, table.c.root, table.c.alarm).where(_OPEN).order_by(table.c.person_id, table.c.log_id)
         ).all()
     due = {row.person_id: None for row in rows if row.alarm or known.get((row.person_id, row.log_id)) != (row.size, row.root)}
     for person_id in due:
@@ -165,12 +166,24 @@ def compare(broker: Broker) -> int:
     for (person_id, log_id), (size, root) in heads.signed_heads(broker.heads).items():
         shorter = or_(table.c.size < size, (table.c.size == size) & (table.c.root != root))
         with broker.reading() as tx:
-            row = tx.execute(select(table.c.size).where(table.c.person_id == person_id, table.c.log_id == log_id, shorter)).first()
+            row = tx.execute(select(table.c.size).where(table.c.person_id == person_id, table.c.log_id == log_id, _OPEN, shorter)).first()
         if row is not None:
             log.critical("a log is not what was signed before it was stopped")
             actions.sound_alarm(broker, person_id, log_id, SHORT if row.size < size else FORKED)
             found += 1
     return found
+
+
+def behind(broker: Broker) -> bool:
+    """Whether any log that goes on is shorter than was signed, or is not there at all: data.db is older than heads.db."""
+    table = models.heads
+    with broker.reading() as tx:
+        sizes = {(row.person_id, row.log_id): None if row.closed else row.size for row in tx.execute(select(table))}
+    return any(key not in sizes or _shorter(sizes[key], size) for key, (size, _) in heads.signed_heads(broker.heads).items())
+
+
+def _shorter(found: int | None, signed: int) -> bool:
+    return found is not None and found < signed
 
 
 def alarmed(tx: Connection) -> bool:

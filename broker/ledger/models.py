@@ -31,6 +31,10 @@ heads = Table(
     Column("frontier", LargeBinary, nullable=False),
     # Why this log is not the continuation of its last checkpoint; while it stands, nothing is read and only endings are entered.
     Column("alarm", String(300)),
+    # How many entries came before it in older logs: pages count on from there.
+    Column("first", Integer, nullable=False, server_default="0"),
+    # The restore after which a new log was begun; nothing is ever entered here again.
+    Column("closed", LargeBinary(16)),
     **CLUSTERED,
 )
 Index("ledger_alarms", heads.c.alarm, sqlite_where=heads.c.alarm.is_not(None))

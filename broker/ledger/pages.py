@@ -14,6 +14,7 @@ from broker import rows as shown_rows
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grants
 from broker.ledger import bundles, checkpoints, queries, replays, sentences, unused
+from broker.ledger.notes import OK, RESTORED
 from broker.ledger.queries import Wanted
 from broker.session import person, signed_in
 from broker.vault.heads import checkpoints_of
@@ -79,6 +80,7 @@ def index() -> Any:
     with broker.reading() as tx:
         page = queries.page(tx, who.ring, wanted, below=below)
         names = _names(tx, page.entries)
+        firsts, gaps = queries.firsts(tx, who.person_id), queries.gaps(tx, who.ring)
     zone = ZoneInfo(layout.zone_name())
     lines = [(entry, sentences.moment(entry).astimezone(zone), sentences.sentence(entry, names), _more(entry, names)) for entry in page.entries]
     days = [(day, list(of_day)) for day, of_day in itertools.groupby(lines, key=lambda line: line[1].date())]
@@ -88,7 +90,7 @@ def index() -> Any:
         "ledger/list.html", days=days, chosen=chosen, filtered=bool(kept), older=older, below=below,
         first=url_for("ledger.index", **kept) if below is not None else "",  # type: ignore[arg-type]
         words=sentences, acts=sentences.ACTS, outcomes=sentences.OUTCOMES, scan=queries.SCAN, errors=wrong,
-        states=checkpoints.states(broker, who.ring), now=broker.now(),
+        states=checkpoints.states(broker, who.ring), now=broker.now(), firsts=firsts, gaps=gaps,
     )  # fmt: skip
 
 
@@ -109,10 +111,12 @@ def show(seq: str) -> Any:
         entry = queries.one(tx, who.ring, number)
         names = _names(tx, [entry])
         replay = replays.replay(tx, who.ring, entry)
+        firsts = queries.firsts(tx, who.person_id)
     columns, cells = shown_rows.table(replay.rows)
     return render_template(
         "ledger/entry.html", it=entry, at=sentences.moment(entry), sentence=sentences.sentence(entry, names), reasons=_more(entry, names),
         words=sentences, other=sentences.other(entry, names), members=_members(entry), columns=columns, cells=cells, replay=replay,
+        number=number, closed=firsts[entry["log"]] < max(firsts.values()),
     )  # fmt: skip
 
 
@@ -139,13 +143,14 @@ def verify_now() -> Any:
     signed = checkpoints_of(broker.heads, ring.person_id)
     with broker.reading() as tx:
         verdicts = queries.verify(tx, ring, signed)
-    problems = [verdict.problem for verdict in verdicts if verdict.problem]
+    problems = [verdict.problem for verdict in verdicts if verdict.code not in {OK, RESTORED}]
+    declared = " ".join(verdict.problem for verdict in verdicts if verdict.code == RESTORED)
     if problems:
         flash(f"The ledger is not whole. {' '.join(problems)} Do not use this copy; the operator can compare it with a backup.", "stop")
     else:
         size = sum(verdict.size for verdict in verdicts)
         roots = ", ".join(verdict.root for verdict in verdicts)
-        flash(f"{many(size, 'entry is', 'entries are')} here, in order and unaltered.", "good")
+        flash(f"{many(size, 'entry is', 'entries are')} here, in order and unaltered.{' ' + declared if declared else ''}", "good")
         flash(roots, "root")
     return redirect(url_for("ledger.verify"), 303)
 
@@ -167,9 +172,9 @@ def proof(seq: str) -> Any:
     return _download(number)
 
 
-def _download(seq: int | None) -> Response:
+def _download(number: int | None) -> Response:
     broker = current.broker()
-    taken = bundles.take(broker, person().person_id, seq=seq)
+    taken = bundles.take(broker, person().person_id, number=number)
     response = Response(bundles.written(broker, taken), mimetype="application/zip")
     response.headers.set("Content-Disposition", "attachment", filename=taken.name)
     return response

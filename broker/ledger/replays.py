@@ -41,7 +41,7 @@ class Replay:
 
 def replay(tx: Connection, ring: Keyring, entry: Entry) -> Replay:
     """The rows of a read again; none for any other entry."""
-    found = queries.served(tx, ring, entry["seq"])
+    found = queries.served(tx, ring, unb64(entry["log"], "/log"), entry["seq"])
     if found is None:
         return Replay([], 0, "")
     if not _same_ids(entry, found.ids):

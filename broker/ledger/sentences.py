@@ -26,7 +26,7 @@ OUTCOMES: Final = {"permitted": "Done", "denied": "Refused"}
 _ENDED: Final = {
     "handed_back": "They handed it back.",
     "code_replayed": "Its code was shown twice, so somebody else may have had it.",
-    "restored": "An older copy of your data had come back, in which it still lived.",
+    "restored": "An older copy of your data had come back.",
     "over": "It reached its end date.",
     "uncollected": "Nobody came to use it.",
 }
@@ -179,7 +179,14 @@ def _operator(entry: Entry, who: str) -> str:
         return f"The operator took {who} out of service: nothing of yours can be read by it any more."
     if entry.get("did") == "terms_shown":
         return "The operator looked at your terms."
+    if entry.get("did") == "backup":
+        return "The operator made a backup of everything here, sealed."
     return "The operator did something to your account."
+
+
+def _restored(entry: Entry, _who: str) -> str:
+    came = many(sum(each["size"] for each in entry.get("before", ())), "entry", "entries")
+    return f"A backup was put back. {came} came back with it; what was done after them is not here."
 
 
 def _fixed(text: str) -> Callable[[Entry, str], str]:
@@ -207,7 +214,7 @@ _SENTENCES: Final[dict[str, Callable[[Entry, str], str]]] = {
     "settings": _settings,
     "key": _key,
     "key_destroyed": _destroyed,
-    "restored": _fixed("The broker was restored from a backup."),
+    "restored": _restored,
     "operator": _operator,
 }
 

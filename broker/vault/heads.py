@@ -1,14 +1,14 @@
-"""heads.db: the little that must never be rolled back: which grants have ended, and the last checkpoint of each log."""
+"""heads.db: the little that must never be rolled back: which grants and keys have ended, the newest epoch, and the last checkpoint of each log."""
 
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from broker.db import Store, upsert
-from broker.vault.models import checkpoints, destroyed_keys, ended_grants, erased_people
+from broker.vault.models import checkpoints, destroyed_keys, ended_grants, erased_people, marks
 
 
 def note_ended(store: Store, person_id: bytes, grant_id: bytes, at: dt.datetime) -> None:
@@ -46,6 +46,65 @@ def erased(store: Store) -> list[bytes]:
     """Everyone who erased everything."""
     with store.reading() as tx:
         return list(tx.execute(select(erased_people.c.person_id)).scalars())
+
+
+def destroyed(store: Store) -> dict[bytes, set[bytes]]:
+    """Of each person the keys that are to be gone."""
+    found: dict[bytes, set[bytes]] = {}
+    with store.reading() as tx:
+        for row in tx.execute(select(destroyed_keys.c.person_id, destroyed_keys.c.key_id)):
+            found.setdefault(row.person_id, set()).add(row.key_id)
+    return found
+
+
+def count_destroyed(store: Store) -> int:
+    """How many keys are to be gone; it only grows."""
+    with store.reading() as tx:
+        return tx.execute(select(func.count()).select_from(destroyed_keys)).scalar_one()
+
+
+# The names of marks: whose heads.db this is, the newest epoch, a restore under way (its id), a shredding under way (since when).
+BROKER, EPOCH, RESTORING, SHREDDING = "broker", "epoch", "restoring", "shredding"
+
+
+def mark(store: Store, name: str) -> bytes | None:
+    """A mark, if it is set."""
+    with store.reading() as tx:
+        return tx.execute(select(marks.c.value).where(marks.c.name == name)).scalar()
+
+
+def set_mark(store: Store, name: str, value: bytes, *, keep: bool = False) -> None:
+    """Set a mark durably; `keep` one that is there."""
+    with store.writing() as tx:
+        if not keep:
+            tx.execute(delete(marks).where(marks.c.name == name))
+        tx.execute(upsert(marks).values(name=name, value=value).on_conflict_do_nothing())
+
+
+def clear_mark(store: Store, name: str) -> None:
+    """Take a mark away durably."""
+    with store.writing() as tx:
+        tx.execute(delete(marks).where(marks.c.name == name))
+
+
+def note_epoch(store: Store, epoch: int) -> None:
+    """Note durably that this epoch is in force; an older one is not noted over a newer."""
+    if epoch > newest_epoch(store):
+        set_mark(store, EPOCH, str(epoch).encode())
+
+
+def newest_epoch(store: Store) -> int:
+    """The newest epoch that is known to have been in force; 0 where none is."""
+    return int(mark(store, EPOCH) or b"0")
+
+
+def settle(store: Store, broker_id: bytes, epoch: int, gone: Sequence[bytes]) -> None:
+    """At the end of a restore, in one transaction: what is there now is what counts. The checkpoints of people who are `gone` go."""
+    with store.writing() as tx:
+        tx.execute(delete(marks).where(marks.c.name.in_((BROKER, EPOCH, RESTORING))))
+        tx.execute(upsert(marks), [{"name": BROKER, "value": broker_id}, {"name": EPOCH, "value": str(epoch).encode()}])
+        for person_id in gone:
+            tx.execute(delete(checkpoints).where(checkpoints.c.person_id == person_id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,9 @@ erased_people = Table(
     Column("erased_at", Moment, nullable=False),
 )
 
+# What this broker must know of itself whatever is put back beside this file: whose it is, its newest epoch, and what is under way.
+marks = Table("marks", heads, Column("name", String(20), primary_key=True), Column("value", LargeBinary, nullable=False))
+
 # Keys that were destroyed: a backup that still has them must not bring them back.
 destroyed_keys = Table(
     "destroyed_keys",

@@ -45,7 +45,8 @@ class Vault:
         self._looked = 0.0
         self._used = time.monotonic()
         with store.reading() as tx:
-            fresh = slots.count(tx) == 0
+            # Whether this is the very first start.
+            self.fresh = fresh = slots.count(tx) == 0
         secret = slots.read_key_file(key_file, make=fresh)
         with store.writing() as tx:
             if fresh and secret is not None:
@@ -64,6 +65,8 @@ class Vault:
         self.name_tag = derive.tagger(self._pepper, "sign-in name")
         # What the broker hands out at sign-in and must know again, without writing it down.
         self.challenge_tag = derive.tagger(self._pepper, "sign-in challenge")
+        # Whose keys these are: the same for as long as there is this broker, and of no use to anybody.
+        self.broker_id = derive.tagger(self._pepper, "broker")("id")
         self._host = OpenKey(bytes(16), derive.subkey(self._pepper, "seal"))
         self._cursor = OpenKey(bytes(16), derive.subkey(host["cursor"], "seal"), WRAPS)
 
@@ -179,19 +182,32 @@ class Vault:
         self.rotate()
         return True
 
-    def rotate(self, progress: Callable[[int, int], None] = lambda _done, _of: None) -> int:
+    def rotate(self, progress: Callable[[int, int], None] = lambda _done, _of: None, before_end: Callable[[], None] = lambda: None) -> int:
         """A new epoch, a new ROOT and a new key file, while everything goes on; returns the number of the new epoch.
 
-        Resumes what a kill left half done.
+        `before_end` runs when everything lies under the new epoch, and the old one can still be opened; what it raises leaves it so. Resumes what
+        that, or a kill, left half done.
         """
         self._open()
-        self._renew_key_file()
         number = epochs.begin(self._store, self._newest)
         self._look(always=True)
         epochs.move(self._store, self._keks, number, progress)
+        before_end()
         self._root = epochs.finish(self._store, self._newest, number, self._member.hand_over)
+        # Only now: a copy of keys.db from before opens by the old key file alone, which goes.
+        self._renew_key_file()
         self._look(always=True)
         return number
+
+    def opens(self, copy: Store) -> int:
+        """How many people's keys this vault opens in a copy of keys.db; raises `Unsealable` where it is another broker's, or damaged. Raises `Sealed`."""
+        self._open()
+        with copy.reading() as tx:
+            keks = epochs.opened(tx, self._root or b"")
+            people = list(tx.execute(select(person_keys.c.person_id).where(person_keys.c.role == "person")).scalars())
+        for person_id in people:
+            Keyring(copy, keks, person_id, self.log_tag(person_id))
+        return len(people)
 
     def _renew_key_file(self) -> None:
         """A new secret in the key file: an old copy of keys.db opens by the old one alone. At every moment one of the two opens the vault."""
@@ -310,6 +326,11 @@ class Vault:
         with self._store.writing() as tx:
             renewed(tx, self._keks, epochs.active(tx), person_id)
         self._drop(person_id)
+
+    def keys_of(self, person_id: bytes) -> set[bytes]:
+        """The ids of every key of a person."""
+        with self._store.reading() as tx:
+            return set(tx.execute(select(person_keys.c.key_id).where(person_keys.c.person_id == person_id)).scalars())
 
     def has_keys(self, person_id: bytes) -> bool:
         """Whether anything of a person could still be opened."""

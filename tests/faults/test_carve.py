@@ -8,12 +8,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from makers import page_visit, settings_in
 
+from broker.backups import copies
 from broker.config import Settings
+from broker.db import KEYS, Store
 from broker.errors import Unsealable
 from broker.events import actions as event_actions
 from broker.events import queries, shape
@@ -21,9 +24,9 @@ from broker.exports import actions
 from broker.ledger import actions as ledger
 from broker.opening import Broker, opened
 from broker.people import actions as people
-from broker.vault import slots
+from broker.vault import epochs, slots
 from broker.vault.envelope import HEADER_BYTES, NONCE_BYTES, ROWS, TAG_BYTES, WRAPS, OpenKey
-from broker.vault.keys import wrap_place
+from broker.vault.keys import Keyring, wrap_place
 from broker.vault.models import person_keys
 from broker.vault.vault import Vault
 
@@ -40,19 +43,22 @@ class World:
     settings: Settings
     copies: Path
     person_id: bytes = b""
+    recovery: str = ""
     secrets: list[bytes] = field(default_factory=list)
     wraps: list[bytes] = field(default_factory=list)
 
     def copy(self, name: str) -> None:
-        """Every file as it is now."""
-        for file in [*self.settings.data_dir.iterdir(), self.settings.key_file]:
+        """Every file as it is now; of backups those of the data, since of the keys one is kept and no other."""
+        backups = Path(self.settings.backup_dir).glob("*-data.db") if self.settings.backup_dir else []
+        for file in [*self.settings.data_dir.iterdir(), *backups, self.settings.key_file]:
             if file.is_file():
                 shutil.copy(file, self.copies / f"{name}-{file.name}")
 
     @property
     def files(self) -> list[Path]:
         """Every file there is or was; a key file is no file of the broker's data."""
-        live = [each for each in self.settings.data_dir.iterdir() if each.is_file()]
+        places = [self.settings.data_dir, *([Path(self.settings.backup_dir)] if self.settings.backup_dir else [])]
+        live = [each for place in places for each in place.iterdir() if each.is_file()]
         return [*live, *(each for each in self.copies.iterdir() if not each.name.endswith("-key"))]
 
 
@@ -63,12 +69,14 @@ def plant(broker: Broker, person_id: bytes, word: str, count: int, start: dt.dat
     return [queries.Wanted(("page_visit",), site=f"{word}.example")]
 
 
-def begun(where: Path) -> World:
-    """Two hundred events to be forgotten among others that stay."""
-    world = World(settings_in(where / "home"), where / "copies")
+def begun(where: Path, *, backed_up: bool = False) -> World:
+    """Two hundred events to be forgotten among others that stay; `backed_up`: and a backup of them, in the directory where the broker makes its own."""
+    if backed_up:
+        (where / "shelf").mkdir(parents=True)
+    world = World(settings_in(where / "home", backup_dir=str(where / "shelf") if backed_up else ""), where / "copies")
     world.copies.mkdir(parents=True)
     with opened(world.settings) as broker:
-        broker.vault.add_recovery_key()
+        world.recovery = broker.vault.add_recovery_key()
         world.person_id = people.add(broker, "alice", "correct horse battery staple")
         start = broker.now() - dt.timedelta(days=40)
         plant(broker, world.person_id, "planted", PLANTED, start)
@@ -78,6 +86,8 @@ def begun(where: Path) -> World:
             rows = tx.execute(ring._wraps().where(person_keys.c.kind == "page_visit")).all()
         world.secrets = [ring._unwrap(row) for row in rows]
         world.wraps = [wrap_place(world.person_id, row.key_id, row.holder) for row in rows]
+        if backed_up:
+            copies.make(broker, where / "shelf", None)
         world.copy("before")
     return world
 
@@ -102,6 +112,25 @@ def held(world: World) -> list[bytes]:
         with broker.keys.reading() as tx:
             wrapped = tx.exec_driver_sql("SELECT epoch, wrapped_kek FROM epochs WHERE state != 'destroyed'").all()
         found += [OpenKey(bytes(16), root, WRAPS).unseal(slots.Place(b"", "epochs", "wrapped_kek").at(epoch), kek) for epoch, kek in wrapped]
+    return found
+
+
+def backed_up_keys(world: World) -> list[bytes]:
+    """Every data key that the recovery key opens in the backups that lie there."""
+    found: list[bytes] = []
+    for path in Path(world.settings.backup_dir).glob("*-keys.db"):
+        shutil.copy(path, world.copies / "opened-key")
+        store = Store(world.copies / "opened-key", KEYS)
+        with store.reading() as tx:
+            root = slots.opened(tx, slots.RECOVERY_KEY, slots.read_recovery_key(world.recovery) or b"")
+            keks = epochs.opened(tx, root or b"")
+            ids = [row[0] for row in tx.exec_driver_sql("SELECT DISTINCT person_id FROM person_keys")]
+        for person_id in ids:
+            ring = Keyring(store, keks, person_id, lambda _word: b"")
+            with store.reading() as tx:
+                found += [ring._unwrap(row) for row in tx.execute(ring._wraps()).all() if row.role == "data"]
+        store.close()
+        (world.copies / "opened-key").unlink()
     return found
 
 
@@ -172,6 +201,31 @@ def test_what_was_forgotten_cannot_be_read(tmp_path: Path) -> None:
     assert len(own) == SURVIVORS
 
 
+def test_nor_in_any_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `BROKER_BACKUP_DIR`: in the backup of before, in the one that the erasure makes, and in copies from the middle of it."""
+    world = begun(tmp_path, backed_up=True)
+    rows, _, secrets = carved(world, held(world))
+    assert rows >= 4 * PLANTED, "in the file and in the backup, and in the copies of both"
+    assert secrets > 0
+    forget(world)
+    real = epochs.finish
+
+    def finish(*args: Any) -> bytes:
+        # The backup is made, and the old epoch still opens.
+        world.copy("middle")
+        return real(*args)
+
+    monkeypatch.setattr(epochs, "finish", finish)
+    due = months_of(world)
+    with opened(world.settings) as broker:
+        assert actions.shred(broker) == due
+        world.copy("shredded")
+    rows, kept, secrets = carved(world, [*held(world), *backed_up_keys(world)])
+    assert (rows, secrets) == (0, 0)
+    assert kept >= 2 * SURVIVORS, "the survivors are in the backup"
+    assert len(list((tmp_path / "shelf").iterdir())) == 2
+
+
 def test_a_person_who_erased_everything_cannot_be_read(tmp_path: Path) -> None:
     world = begun(tmp_path)
     with opened(world.settings) as broker:
@@ -181,6 +235,12 @@ def test_a_person_who_erased_everything_cannot_be_read(tmp_path: Path) -> None:
         actions.shred(broker)
         world.copy("shredded")
     assert carved(world, held(world)) == (0, 0, 0)
+
+
+def months_of(world: World) -> int:
+    """How many months have something forgotten in them."""
+    with opened(world.settings) as broker, broker.reading() as tx:
+        return int(tx.exec_driver_sql("SELECT count(*) FROM shreds").scalar() or 0)
 
 
 def nothing(*_args: object, **_kwargs: object) -> None:
@@ -193,6 +253,17 @@ CONTROLS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "the person's key not renewed": lambda patch: patch.setattr(Vault, "renew_person", nothing),
     "survivors under the old key": lambda patch: (patch.setattr(actions, "_reseal", lambda *_args: 0), patch.setattr(Vault, "destroy", nothing))[0],
 }
+
+
+def test_the_carving_finds_the_keys_of_an_old_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of backups: one that is left beside the new one opens, by the recovery key, what a copy of the data of then holds."""
+    world = begun(tmp_path, backed_up=True)
+    forget(world)
+    monkeypatch.setattr(copies, "_drop_older", nothing)
+    with opened(world.settings) as broker:
+        actions.shred(broker)
+    rows, _, _ = carved(world, [*held(world), *backed_up_keys(world)])
+    assert rows >= PLANTED
 
 
 @pytest.mark.parametrize("control", CONTROLS)

@@ -1,0 +1,172 @@
+"""What must be true before anybody is served: nothing that ended lives, and a broker that came back from a backup says so and starts with nothing open.
+
+Which it is, is told by heads.db, which no backup holds. Every step can be done again; what a kill leaves is done at the next start, before the first call.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Column, Connection, LargeBinary, Table, delete, func, insert, select, update
+
+from broker.db import metadata
+from broker.events.models import counts, events, shreds
+from broker.exports import actions as exports
+from broker.factors.models import recovery_codes
+from broker.grants import actions as grant_actions
+from broker.grants import queries as grants
+from broker.ledger import actions as ledger
+from broker.ledger import checkpoints
+from broker.ledger import models as ledger_models
+from broker.oauth.models import codes, pushed_requests, requests, tokens
+from broker.opening import Broker
+from broker.people import queries as people
+from broker.people.models import people as people_rows
+from broker.people.models import sessions, sign_up_links
+from broker.terms.models import versions
+from broker.vault import heads
+from broker.vault.envelope import FORMAT, ROWS
+from broker.vault.slots import NoKey
+from broker.vendors.models import invites
+
+log = logging.getLogger(__name__)
+# What lets somebody in, or on: all of it may have been used, ended or passed on since.
+VOID: Final = (tokens, codes, sessions, requests, recovery_codes)
+NOBODYS_VOID: Final = (sign_up_links, invites, pushed_requests)
+# Bytes of any length that are no envelope.
+NOT_SEALED: Final = frozenset({"ledger_heads.frontier", "shreds.key_ids", "passkeys.credential_id", "passkeys.public_key"})
+_SEALED: Final = bytes((FORMAT, ROWS))
+_HOSTS: Final = bytes(16)
+STRANGE: Final = "keys.db opens nothing of what data.db keeps. Put the two files back that belong together, best both of one backup; nothing was changed."
+
+
+def settle(broker: Broker) -> bool:
+    """Before anybody is served: finish erasures, see whether this is older than heads.db says, and end again what has ended; whether it was restored.
+
+    Works while the broker is sealed. Raises `NoKey` where keys.db is not this data's.
+    """
+    exports.erase_again(broker)
+    restored = _restored(broker)
+    if restored:
+        _restore(broker, restored)
+    elif heads.mark(broker.heads, heads.BROKER) is None:
+        heads.set_mark(broker.heads, heads.BROKER, broker.vault.broker_id)
+    heads.note_epoch(broker.heads, broker.vault.epoch)
+    checkpoints.compare(broker)
+    grant_actions.end_again(broker)
+    return bool(restored)
+
+
+def _restored(broker: Broker) -> bytes:
+    """The id of the restore that is under way, begun here where one has to be; empty where nothing came back."""
+    known = heads.mark(broker.heads, heads.RESTORING)
+    if known:
+        return known
+    why = _why(broker)
+    if not why:
+        return b""
+    with broker.reading() as tx:
+        everyone = people.everyone(tx)
+    if everyone and not any(broker.vault.has_keys(person_id) for person_id in everyone):
+        raise NoKey(STRANGE)
+    log.warning("an older copy of the stores has come back: %s", why)
+    heads.set_mark(broker.heads, heads.RESTORING, os.urandom(16), keep=True)
+    return heads.mark(broker.heads, heads.RESTORING) or b""
+
+
+def _why(broker: Broker) -> str:
+    """How it shows that older stores have come back; empty where it does not."""
+    with broker.reading() as tx:
+        entered = tx.execute(select(ledger_models.heads.c.size).where(ledger_models.heads.c.size > 0).limit(1)).first()
+    if heads.mark(broker.heads, heads.BROKER) is None and entered:
+        return "heads.db is not the one of these logs"
+    if broker.vault.epoch < heads.newest_epoch(broker.heads):
+        return "keys.db is of an older epoch"
+    if any(_revived(broker)):
+        return "keys.db holds keys that were destroyed"
+    return "data.db holds fewer entries than were signed" if checkpoints.behind(broker) else ""
+
+
+def _revived(broker: Broker) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Of each person the keys that were destroyed and are here, but for those that a shredding under way is about to destroy."""
+    with broker.reading() as tx:
+        going = b"".join(tx.execute(select(shreds.c.key_ids)).scalars())
+    under_way = {going[start : start + 16] for start in range(0, len(going), 16)}
+    for person_id, gone in heads.destroyed(broker.heads).items():
+        found = gone & broker.vault.keys_of(person_id) - under_way
+        if found:
+            yield person_id, sorted(found)
+
+
+def _restore(broker: Broker, restore: bytes) -> None:
+    """Close every log and begin new ones, void what lets anybody in, pause what is live, drop what has no key."""
+    for person_id, key_ids in list(_revived(broker)):
+        broker.vault.destroy(person_id, key_ids)
+    broker.keys.vacuum()
+    broker.write(lambda tx: [tx.execute(delete(table)) for table in NOBODYS_VOID], ending=True)
+    with broker.reading() as tx:
+        everyone = people.everyone(tx)
+    for person_id in everyone:
+        if broker.vault.has_keys(person_id):
+            _begin_again(broker, person_id, restore)
+        else:
+            # Nothing of theirs can ever be opened.
+            exports.delete_rows(broker, person_id)
+    broker.data.truncate_log()
+    here = set(everyone)
+    gone = {person_id for person_id, _ in heads.signed_heads(broker.heads)} - here
+    heads.settle(broker.heads, broker.vault.broker_id, broker.vault.epoch, sorted(gone))
+
+
+def _begin_again(broker: Broker, person_id: bytes, restore: bytes) -> None:
+    now, ring = broker.now(), broker.appender(person_id)
+    key = ledger.entry_key(ring, now)
+    signed = heads.checkpoints_of(broker.heads, person_id)
+    kept = broker.vault.keys_of(person_id)
+
+    def job(tx: Connection) -> None:
+        for table in VOID:
+            tx.execute(delete(table).where(table.c.person_id == person_id))
+        if ledger.begin_again(tx, ring, key, restore, signed, now):
+            _drop_keyless(tx, person_id, kept | {key.key_id})
+
+    broker.write(job, ending=True)
+    with broker.reading() as tx:
+        live = grants.active(tx, person_id, now)
+    for grant_id in live:
+        grant_actions.pause_restored(broker, person_id, grant_id)
+
+
+def sealed_columns() -> list[tuple[Table, Column[Any]]]:
+    """Every column of a person's that holds an envelope."""
+    found = []
+    for table in metadata.sorted_tables:
+        if next(iter(table.primary_key.columns)).name == "person_id":
+            for column in table.columns:
+                of_any_length = isinstance(column.type, LargeBinary) and column.type.length is None
+                if of_any_length and f"{table.name}.{column.name}" not in NOT_SEALED:
+                    found.append((table, column))
+    return found
+
+
+def _drop_keyless(tx: Connection, person_id: bytes, kept: set[bytes]) -> None:
+    """Take away every row that no key is left for. Of an entry of the ledger its hash stays, so that the tree does."""
+    for table, column in sealed_columns():
+        mine = (table.c.person_id == person_id) & (func.substr(column, 1, 2) == _SEALED)
+        key_id = func.substr(column, 3, 16)
+        lost = set(tx.execute(select(key_id).where(mine).distinct()).scalars()) - kept - {_HOSTS}
+        for each in lost:
+            keyless = mine & (key_id == each)
+            tx.execute(update(table).where(keyless).values(body=b"") if table is ledger_models.entries else delete(table).where(keyless))
+    _count_again(tx, person_id)
+    there = tx.execute(select(func.max(versions.c.version)).where(versions.c.person_id == person_id)).scalar()
+    mine = (people_rows.c.person_id == person_id) & (people_rows.c.terms_version > (there or 0))
+    tx.execute(update(people_rows).where(mine).values(terms_version=there or 0))
+
+
+def _count_again(tx: Connection, person_id: bytes) -> None:
+    tx.execute(delete(counts).where(counts.c.person_id == person_id))
+    mine = select(events.c.person_id, events.c.day, events.c.kind, func.count()).where(events.c.person_id == person_id)
+    columns: Sequence[str] = ("person_id", "day", "kind", "number")
+    tx.execute(insert(counts).from_select(columns, mine.group_by(events.c.person_id, events.c.day, events.c.kind)))
