@@ -200,10 +200,7 @@ def terms_show(broker: "Broker", name: str | None, number: int | None, words: bo
 @click.option("--standalone", is_flag=True, help="Print the verifier of bundles as one Python file, which needs only `cryptography`.")
 @click.option("--person", "name", help="Whose ledger; everybody's by default.")
 @click.option(
-    "--agreement",
-    "files",
-    type=click.File("rb"),
-    multiple=True,
+    "--agreement", "files", type=click.File("rb"), multiple=True,
     help="A signed agreement to check instead, offline and without a broker. Give it again for the statements (changes.json) or receipts about that agreement.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")

@@ -104,7 +104,7 @@ def _refuse_no_keys(keys: Store, heads: Store, data: Store) -> None:
     with data.reading() as tx:
         people = tx.exec_driver_sql("SELECT 1 FROM people LIMIT 1").first()
     if fresh and (people or marks.mark(heads, marks.BROKER)):
-        raise NoKey("keys.db is missing, or empty, where data is kept. Put it back, or both stores from a backup (broker restore); nothing was changed.")
+        raise NoKey("keys.db is missing, or empty, where data is kept. Put it back, or both stores from a backup (broker restore). Nothing was changed.")
 
 
 @contextmanager

@@ -111,7 +111,9 @@ class _Payload:
         }  # fmt: skip
 
 
-def _payload(broker: Broker, ring: Keyring, client: Client, clauses: Sequence[Clause], background: Background, grant_id: bytes, now: dt.datetime) -> _Payload:
+def _payload(
+    broker: Broker, ring: Keyring, client: Client, clauses: Sequence[Clause], background: Background, grant_id: bytes, now: dt.datetime
+) -> _Payload:
     jwk = client.signing_key
     if jwk is None:
         raise Conflict("This vendor has no key that it could sign the agreement with, so nothing can be given to it.")

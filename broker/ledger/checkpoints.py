@@ -177,9 +177,10 @@ def compare(broker: Broker) -> int:
 def behind(broker: Broker) -> bool:
     """Whether any log that goes on is shorter than was signed, or is not there at all: data.db is older than heads.db."""
     table = models.heads
+    signed = heads.signed_heads(broker.heads)
     with broker.reading() as tx:
         sizes = {(row.person_id, row.log_id): None if row.closed else row.size for row in tx.execute(select(table))}
-    return any(key not in sizes or _shorter(sizes[key], size) for key, (size, _) in heads.signed_heads(broker.heads).items())
+    return any(key not in sizes or _shorter(sizes[key], size) for key, (size, _) in signed.items())
 
 
 def _shorter(found: int | None, signed: int) -> bool:

@@ -76,12 +76,16 @@ def _restored(broker: Broker) -> bytes:
 
 
 def _why(broker: Broker) -> str:
-    """How it shows that older stores have come back; empty where it does not."""
+    """How it shows that older stores have come back; empty where it does not.
+
+    Others may be writing: what heads.db says is read first each time, since it is written last.
+    """
     with broker.reading() as tx:
         entered = tx.execute(select(ledger_models.heads.c.size).where(ledger_models.heads.c.size > 0).limit(1)).first()
     if heads.mark(broker.heads, heads.BROKER) is None and entered:
         return "heads.db is not the one of these logs"
-    if broker.vault.epoch < heads.newest_epoch(broker.heads):
+    newest = heads.newest_epoch(broker.heads)
+    if broker.vault.epoch < newest:
         return "keys.db is of an older epoch"
     if any(_revived(broker)):
         return "keys.db holds keys that were destroyed"
@@ -90,13 +94,15 @@ def _why(broker: Broker) -> str:
 
 def _revived(broker: Broker) -> Iterator[tuple[bytes, list[bytes]]]:
     """Of each person the keys that were destroyed and are here, but for those that a shredding under way is about to destroy."""
+    here = {person_id: gone & broker.vault.keys_of(person_id) for person_id, gone in heads.destroyed(broker.heads).items()}
     with broker.reading() as tx:
         going = b"".join(tx.execute(select(shreds.c.key_ids)).scalars())
     under_way = {going[start : start + 16] for start in range(0, len(going), 16)}
-    for person_id, gone in heads.destroyed(broker.heads).items():
-        found = gone & broker.vault.keys_of(person_id) - under_way
-        if found:
-            yield person_id, sorted(found)
+    for person_id, found in here.items():
+        # Once more, since one that was under way may have ended meanwhile.
+        left = (found - under_way) and found & broker.vault.keys_of(person_id) - under_way
+        if left:
+            yield person_id, sorted(left)
 
 
 def _restore(broker: Broker, restore: bytes) -> None:

@@ -29,6 +29,7 @@ from broker.opening import Broker
 from broker.restores import actions as restores
 from broker.vault import heads, slots
 from broker.vault.slots import NoKey
+from broker.vault.vault import Vault
 
 KEPT = ("data.db", "keys.db", "heads.db")
 FORGOTTEN = "https://www.forgotten.example/secret"
@@ -220,6 +221,82 @@ def test_it_works_while_sealed(world: World) -> None:
 
 class Cut(Exception):
     """The process ends here."""
+
+
+def forget_something(world: World) -> None:
+    """One of two visits of a month is forgotten; its keys are still to be destroyed."""
+    broker, alice = world.broker, Browser.of(world.app, "alice")
+    at = world.clock() - dt.timedelta(days=70)
+    alice.store(*[page_visit(at + dt.timedelta(minutes=n), url=f"https://www.more.example/{n}", title="more") for n in range(2)])
+    with broker.reading() as tx:
+        gone = event_queries.matching(tx, alice.ring, event_queries.Wanted(("page_visit",), site="more.example"))
+    assert event_actions.forget(broker, alice.ring, gone[:1], {"kinds": ["page_visit"]}) == 1
+
+
+def renewed(world: World) -> None:
+    heads.note_epoch(world.broker.heads, world.broker.vault.rotate())
+
+
+def grown(world: World) -> None:
+    Browser.of(world.app, "alice")
+    checkpoints.sweep(world.broker)
+
+
+def half_destroyed(world: World) -> None:
+    """Keys are noted as destroyed, and are there."""
+    forget_something(world)
+
+    def dying(*_args: Any) -> None:
+        raise Cut
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Vault, "destroy", dying)
+        with pytest.raises(Cut):
+            exports.shred(world.broker)
+
+
+# What another process does just before this is read.
+MEANWHILE: dict[str, tuple[str, Callable[[World], None]]] = {
+    "renews the keys": ("newest_epoch", renewed),
+    "enters and signs": ("signed_heads", grown),
+    "is about to destroy keys": ("destroyed", half_destroyed),
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_a_broker_at_work_is_not_taken_for_a_restored_one(world: World, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Whoever starts while another process goes on, in the worst moment of it, finds nothing that came back."""
+    world.start()
+    name, act = MEANWHILE[what]
+    real, acted = getattr(heads, name), []
+
+    def read(*args: Any) -> Any:
+        if not acted:
+            acted.append(1)
+            act(world)
+        return real(*args)
+
+    monkeypatch.setattr(heads, name, read)
+    assert restores._why(world.broker) == ""
+    assert acted
+
+
+def test_keys_that_went_while_one_looked_are_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The note of a shredding goes after its keys: who saw these, and then no note, looks once more."""
+    world.start()
+    half_destroyed(world)
+    real, acted = Vault.keys_of, []
+
+    def read(vault: Vault, person_id: bytes) -> set[bytes]:
+        found = real(vault, person_id)
+        if not acted:
+            acted.append(1)
+            exports.shred(world.broker)
+        return found
+
+    monkeypatch.setattr(Vault, "keys_of", read)
+    assert restores._why(world.broker) == ""
+    assert acted
 
 
 STEPS: dict[str, tuple[Any, str, int]] = {
