@@ -14,10 +14,11 @@ SAME = "https://books.example/callback"
 
 @dataclass
 class Stage:
-    """Two clients of one authorization server, the first with a grant that the cases leave alive."""
+    """Two clients of one authorization server, the first with a grant that the cases leave alive; `group` is the server's process group."""
 
     books: Party
     other: Party
+    group: int
 
 
 Answer = httpx2.Response | str

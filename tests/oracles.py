@@ -62,7 +62,9 @@ def consulted(node: str, clients: list[dict[str, Any]], *, lax: bool = False) ->
     """Start one for these clients, each `{client_id, redirect_uri, key}`; `lax` leaves out what makes it FAPI."""
     port = free_port()
     quiet = {**os.environ, "NODE_NO_WARNINGS": "1", "NODE_ENV": "production"}
-    process = subprocess.Popen([node, "oracle.mjs"], cwd=NODE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet)
+    process = subprocess.Popen(
+        [node, "oracle.mjs"], cwd=NODE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet, start_new_session=True
+    )
     assert process.stdin
     assert process.stdout
     try:

@@ -1,26 +1,14 @@
 """npm oidc-provider beside the broker: whatever any authorization server can be put to is put to both, and where it passes and we fail, we are wrong."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
-import httpx2
-from blackbox import Do, Stage, tried
+from blackbox import Do, tried
 from blackbox_asking import AUTHORIZATION, CLIENTS
 from blackbox_holding import DPOP, ENDS, TOKENS
-from joserfc.jwk import ECKey
-from makers import UNLIMITED, purchases
-from oracles import RESOURCE, consulted
-from parties import Party, Place
-from servers import Server, running
-from visitors import give, signed_up
-
-LIMITS = {f"BROKER_{name.upper()}": value for name, value in {**UNLIMITED, "rate_client_in_flight": "1000"}.items()}
-
+from stages import our_stage, their_stage
 
 CASES: dict[str, tuple[Do, str]] = {**AUTHORIZATION, **CLIENTS, **TOKENS, **DPOP, **ENDS}
 
@@ -80,57 +68,6 @@ INSIDE: dict[int, str] = {
 ROWS = {*range(5, 14), 15, *range(18, 22), *range(39, 49), *range(52, 63), *range(66, 80), *range(80, 84), *range(86, 90), 98, 99}
 
 
-def a_key() -> ECKey:
-    return ECKey.generate_key("P-256", {"kid": "k1"}, private=True)
-
-
-def connected(books: Party, other: Party) -> Stage:
-    """Both have heard a nonce, and the first has a grant."""
-    for party in (books, other):
-        party.push()
-        assert party.push().status_code == 201
-    books.connect()
-    return Stage(books, other)
-
-
-@contextmanager
-def ours(where: Path) -> Iterator[Stage]:
-    """A real broker, a person, two registered vendors."""
-    with running(where, **LIMITS) as server, httpx2.Client(timeout=30) as http:
-        page = signed_up(server)
-
-        def consent(url: str) -> dict[str, str]:
-            return {name: values[0] for name, values in parse_qs(urlsplit(give(page, url)).query).items()}
-
-        place = Place(
-            server.origin, "/oauth/par", "/oauth/authorize", "/oauth/token", "/oauth/revoke", {"authorization_details": json.dumps([purchases()])},
-            f"{server.origin}/v1", consent, lambda tokens: f"/v1/grants/{tokens['grant_id']}",
-        )  # fmt: skip
-        yield connected(*(registered(server, place, where, domain, http) for domain in ("books.example", "other.example")))
-        page.client.close()
-
-
-def registered(server: Server, place: Place, where: Path, domain: str, http: httpx2.Client) -> Party:
-    key, callback = a_key(), f"https://{domain}/callback"
-    metadata = {"client_name": "Shop", "domain": domain, "redirect_uris": [callback], "jwks": {"keys": [key.as_dict(private=False)]}}
-    (where / "client.json").write_text(json.dumps(metadata))
-    return Party(place, server.command("client", "add", str(where / "client.json")).strip(), callback, key, http)
-
-
-@contextmanager
-def theirs(node: str, *, lax: bool = False) -> Iterator[Stage]:
-    """The oracle, with two clients of the same names."""
-    names, keys = ("books.example", "other.example"), (a_key(), a_key())
-    clients = [
-        {"client_id": name, "redirect_uri": f"https://{name}/callback", "key": key.as_dict(private=False)} for name, key in zip(names, keys, strict=True)
-    ]
-    with consulted(node, clients, lax=lax) as oracle, httpx2.Client(timeout=30) as http:
-        place = Place(
-            oracle.origin, "/request", "/auth", "/token", "/token/revocation", {"scope": "openid offline_access"}, RESOURCE, oracle.consent, lambda _: "/me"
-        )
-        yield connected(*(Party(place, name, f"https://{name}/callback", key, http) for name, key in zip(names, keys, strict=True)))
-
-
 @dataclass(frozen=True)
 class Finding:
     """A case that is not as it should be, and what is wrong."""
@@ -159,18 +96,18 @@ def judged(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[Findi
 
 def test_both_are_put_to_the_same(node: str, tmp_path: Path) -> None:
     """Rows 5-13, 15, 18-21, 39-48, 52-62, 66-83, 86-89, 98 and 99; the good flow of both is among the cases."""
-    with theirs(node) as at:
+    with their_stage(node) as at:
         answered = tried(CASES, at)
         assert at.books.send("GET", "/.well-known/openid-configuration").json()["userinfo_endpoint"] == f"{at.books.place.origin}/me", "it is the oracle"
-    with ours(tmp_path) as at:
+    with our_stage(tmp_path) as at:
         assert list(judged(tried(CASES, at), answered)) == []
 
 
 def test_a_lax_server_in_our_place_is_found_out(node: str) -> None:
     """The control: the oracle itself, without what makes it FAPI, stands in our place and fails the rows that it must fail."""
-    with theirs(node) as at:
+    with their_stage(node) as at:
         answered = tried(CASES, at)
-    with theirs(node, lax=True) as at:
+    with their_stage(node, lax=True) as at:
         found = list(judged(tried(CASES, at), answered))
     wrong = {each.name for each in found if each.wrong.endswith("we are wrong")}
     loose = {

@@ -9,7 +9,33 @@ const told = await hear()
 const algorithms = ['ES256', 'Ed25519', 'PS256']
 const types = ['personal_data_access']
 
+// In memory, as its own adapter is, which forgets all but the newest thousand entries, and with them the token that is used.
+const entries = new Map()
+const grants = new Map()
+class Memory {
+  constructor(model) {
+    this.model = model
+  }
+  key = (id) => `${this.model}:${id}`
+  find = async (id) => entries.get(this.key(id))
+  destroy = async (id) => entries.delete(this.key(id))
+  consume = async (id) => {
+    entries.get(this.key(id)).consumed = Math.floor(Date.now() / 1000)
+  }
+  findByUid = async (uid) => entries.get(`uid:${uid}`)
+  upsert = async (id, payload) => {
+    entries.set(this.key(id), payload)
+    if (this.model === 'Session') entries.set(`uid:${payload.uid}`, payload)
+    if (payload.grantId) grants.set(payload.grantId, (grants.get(payload.grantId) ?? new Set()).add(this.key(id)))
+  }
+  revokeByGrantId = async (grantId) => {
+    for (const key of grants.get(grantId) ?? []) entries.delete(key)
+    grants.delete(grantId)
+  }
+}
+
 const provider = new Provider(`http://localhost:${told.port}`, {
+  adapter: Memory,
   clients: told.clients.map((client) => ({
     client_id: client.client_id,
     redirect_uris: [client.redirect_uri],
