@@ -90,12 +90,18 @@ def _key(jwk: bytes) -> Key:
     return JWKRegistry.import_key(loads(jwk))
 
 
+def _fits(key: Key, alg: str) -> bool:
+    """Whether a key is for verifying this algorithm, by its type and what it says of itself: several may have one `kid` (FAPI 2.0, section 5.4.3)."""
+    told = (key.get("use") in {None, "sig"}, key.get("alg") in {None, alg}, "verify" in (key.get("key_ops") or ("verify",)))
+    return isinstance(key, _FITS[alg]) and all(told)
+
+
 def _is_signed(signed: jws.CompactSignature, keys: Sequence[Mapping[str, Any]]) -> bool:
     header = signed.headers()
     alg, kid = header.get("alg"), header.get("kid")
     if alg not in ALGORITHMS or "crit" in header:
         return False
-    fitting = [key for key in (_key(dumps(each)) for each in keys) if isinstance(key, _FITS[alg]) and (kid is None or key.kid == kid)]
+    fitting = [key for key in (_key(dumps(each)) for each in keys) if _fits(key, alg) and (kid is None or key.kid == kid)]
     if len(fitting) != 1:
         # The same work as for a known client, and the same answer.
         fitting = [_NOBODY_KEY]
