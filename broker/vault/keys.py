@@ -156,7 +156,7 @@ class Keyring:
 
     def pairwise(self, vendor_id: str) -> bytes:
         """The id under which one vendor knows this person, 16 bytes."""
-        return derive.tagger(self._index, "pairwise")(vendor_id)
+        return self.remember(("pairwise", vendor_id), lambda: derive.tagger(self._index, "pairwise")(vendor_id))
 
     def signer(self, vendor_id: str) -> Signer:
         """The key with which this person signs what concerns one vendor; made, durably, at its first use. No two vendors see the same (rule S2)."""

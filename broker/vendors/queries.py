@@ -2,10 +2,11 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
+from broker.db import Prepared
 from broker.vault.credentials import Credential
 from broker.vendors.models import clients, invites, vendors
 
@@ -49,9 +50,12 @@ _JOINED = select(clients, vendors.c.domain, vendors.c.name.label("vendor_name"),
 )
 
 
+_ONE: Final = Prepared(_JOINED.where(clients.c.client_id == bindparam("client")))
+
+
 def client(tx: Connection, client_id: str) -> Client | None:
     """The client with this id, enabled or not."""
-    row = tx.execute(_JOINED.where(clients.c.client_id == client_id)).first()
+    row = _ONE.first(tx, {"client": client_id})
     if row is None:
         return None
     return Client(
