@@ -132,8 +132,9 @@ def test_whatever_is_opened(bookshop: Shop, callers: list[tuple[FlaskClient, dic
     answer = callers[by][0].get("/oauth/authorize", query_string=query, base_url=ORIGIN)
     sound(answer)
     whole = all(query.get(name) == value for name, value in good.items())
-    assert answer.status_code == (303 if whole else 400)
-    if prompt == "none" and whole:
+    # Two values of 5,000 characters make a longer address than is read.
+    assert answer.status_code == (303 if whole else 400) or (answer.status_code == 414 and "a" * 5000 in (query.get("client_id"), query.get("request_uri"), *query.values()))
+    if prompt == "none" and answer.status_code == 303:
         assert answer.location.startswith(f"{bookshop.redirect_uri}?error=consent_required")
 
 
