@@ -14,6 +14,7 @@ from broker.events.answers import answers as answers_api
 from broker.events.api import api as events_api
 from broker.events.described import PART as EVENTS_PART
 from broker.events.pages import pages as events_pages
+from broker.exports.actions import erase_again
 from broker.exports.pages import pages as exports_pages
 from broker.factors.pages import pages as factors_pages
 from broker.grants.actions import end_again
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] 
     broker = open_broker(settings, now, fetch)
     seed_extension(broker)
     compare(broker)
+    erase_again(broker)
     end_again(broker)
 
     app = Flask(__name__)
@@ -87,5 +89,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] 
 
 def close_app(app: Flask) -> None:
     """Enter what is still to be entered, drain the writer, close the stores."""
-    app.extensions["denials"].close()
-    app.extensions["broker"].close()
+    try:
+        app.extensions["denials"].close()
+    finally:
+        app.extensions["broker"].close()

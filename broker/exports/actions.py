@@ -7,7 +7,7 @@ close what old copies of keys.db could open. Each step can be done again, and a 
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
@@ -16,12 +16,13 @@ from broker.db import Prepared, metadata, upsert
 from broker.errors import Sealed, Unsealable
 from broker.events import actions as event_actions
 from broker.events import stored
-from broker.events.models import events, retention, shreds
+from broker.events.models import events, retention, retired_keys, shreds
 from broker.exports.periods import first_kept, last_day
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
 from broker.ledger import actions as ledger
 from broker.opening import Broker
+from broker.people.models import people
 from broker.vault import heads
 from broker.vault.keys import Keyring
 
@@ -43,23 +44,39 @@ _RESEAL: Final = Prepared(
 
 
 def shred(broker: Broker) -> int:
-    """Destroy what could still open anything that was erased; returns how many months were finished. Raises `Sealed`."""
+    """Destroy what could still open anything that was erased; returns how many months were finished. Raises `Sealed`.
+
+    One process at a time. What is damaged of one person, or month, keeps nothing of another from its end.
+    """
+    with broker.vault.turn():
+        return _shred(broker)
+
+
+def _shred(broker: Broker) -> int:
+    erased = _erase_people(broker)
     with broker.reading() as tx:
         due = tx.execute(select(shreds).order_by(shreds.c.asked_at)).all()
-    for row in due:
-        if row.destroyed_at is None:
-            _destroy_month(broker, bytes(row.person_id), row.kind, row.month, row.asked_at)
-    for person_id in {bytes(row.person_id) for row in due}:
+    done = [row for row in due if row.destroyed_at is not None or _each(_destroy_month, broker, bytes(row.person_id), row.kind, row.month, row.asked_at)]
+    for person_id in {bytes(row.person_id) for row in done}:
         if broker.vault.has_keys(person_id):
-            broker.vault.renew_person(person_id)
-    erased = _erase_people(broker)
-    if not due and not erased:
+            _each(lambda broker, person_id: broker.vault.renew_person(person_id), broker, person_id)
+    if not done and not erased:
         return 0
     broker.keys.vacuum()
     broker.data.truncate_log()
     broker.vault.rotate()
-    _finish(broker, due)
-    return len(due)
+    _finish(broker, done)
+    return len(done)
+
+
+def _each(act: Callable[..., Any], *what: Any) -> bool:
+    """Do it for one; whether it was done."""
+    try:
+        act(*what)
+    except Unsealable:
+        log.exception("something that is to be erased does not open")
+        return False
+    return True
 
 
 def _of(person_id: bytes, kind: str, month: str) -> Any:
@@ -80,11 +97,12 @@ def _destroy_month(broker: Broker, person_id: bytes, kind: str, month: str, aske
         broker.write(lambda tx: tx.execute(delete(shreds).where(shreds.c.person_id == person_id)))
         return
     key_ids = broker.vault.retire(person_id, kind, month)
-    noted = update(shreds).where(_mine(person_id, kind, month, asked_at)).values(key_ids=b"".join(key_ids))
-    # From here on nothing can be stored under them, by whatever process.
-    if not broker.write(lambda tx: tx.execute(noted).rowcount):
-        return
-    while _reseal(broker, ring, kind, month, key_ids):
+    if key_ids:
+        # From here on nothing can be stored under them, by whatever process.
+        gone = upsert(retired_keys).on_conflict_do_nothing()
+        broker.write(lambda tx: tx.execute(gone, [{"person_id": person_id, "key_id": key_id} for key_id in key_ids]))
+    damaged: set[bytes] = set()
+    while _reseal(broker, ring, kind, month, key_ids, damaged):
         pass
     heads.note_destroyed(broker.heads, person_id, key_ids, broker.now())
     broker.vault.destroy(person_id, key_ids)
@@ -92,9 +110,11 @@ def _destroy_month(broker: Broker, person_id: bytes, kind: str, month: str, aske
     broker.write(lambda tx: tx.execute(done))
 
 
-def _reseal(broker: Broker, ring: Keyring, kind: str, month: str, key_ids: Sequence[bytes]) -> int:
-    """Seal some survivors of a month under its new key; returns how many there were."""
-    wanted = select(events.c.day, events.c.event_tag, events.c.body).where(_of(ring.person_id, kind, month), _KEY_ID.in_(key_ids))
+def _reseal(broker: Broker, ring: Keyring, kind: str, month: str, key_ids: Sequence[bytes], damaged: set[bytes]) -> int:
+    """Seal some survivors of a month under its new key; returns how many there were. What does not open joins the `damaged` and is left as it is."""
+    wanted = select(events.c.day, events.c.event_tag, events.c.body).where(
+        _of(ring.person_id, kind, month), _KEY_ID.in_(key_ids), events.c.event_tag.not_in(damaged)
+    )
     with broker.reading() as tx:
         rows = tx.execute(wanted.limit(RESEALED_AT_ONCE)).all()
     if not rows:
@@ -103,10 +123,17 @@ def _reseal(broker: Broker, ring: Keyring, kind: str, month: str, key_ids: Seque
     changes = []
     for row in rows:
         place = stored.place(ring.person_id, kind, row.day, row.event_tag)
-        body = key.seal(place, ring.unseal(place, row.body))
+        try:
+            plain = ring.unseal(place, row.body)
+        except Unsealable:
+            damaged.add(row.event_tag)
+            continue
+        body = key.seal(place, plain)
         changes.append({"person": ring.person_id, "of_kind": kind, "on": row.day, "tag": row.event_tag, "old": row.body, "body": body})
     # A row that was forgotten meanwhile stays forgotten.
     broker.write(lambda tx: _RESEAL.run_many(tx, changes))
+    if damaged:
+        log.error("%d events of a month that is shredded do not open", len(damaged))
     return len(rows)
 
 
@@ -155,12 +182,21 @@ def _delete_rows(broker: Broker, person_id: bytes) -> None:
 def _erase_people(broker: Broker) -> int:
     """Destroy the keys of whoever erased everything; returns how many still had some."""
     found = 0
+    erase_again(broker)
     for person_id in heads.erased(broker.heads):
         if broker.vault.has_keys(person_id):
-            _delete_rows(broker, person_id)
             broker.vault.destroy(person_id)
             found += 1
     return found
+
+
+def erase_again(broker: Broker) -> None:
+    """Whoever erased everything stays erased, should an older data.db have come back; also at start-up, before anything else."""
+    for person_id in heads.erased(broker.heads):
+        with broker.reading() as tx:
+            lives = tx.execute(select(people.c.person_id).where(people.c.person_id == person_id)).first() is not None
+        if lives:
+            _delete_rows(broker, person_id)
 
 
 def keep_for(broker: Broker, person_id: bytes, kind: str, days: int | None) -> None:
@@ -192,7 +228,9 @@ def expire(broker: Broker) -> int:
                 break
             keys = [(row.kind, row.day, row.event_tag) for row in rows]
             about = {"kinds": [kind], "to": (first - dt.timedelta(days=1)).isoformat(), "why": "retention"}
-            erased += event_actions.forget(broker, broker.keyring(person_id), keys, about, by=BROKER)
+            if not _each(lambda keys, about: event_actions.forget(broker, broker.keyring(person_id), keys, about, by=BROKER), keys, about):  # noqa: B023 - at once
+                break
+            erased += len(keys)
     return erased
 
 

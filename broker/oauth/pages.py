@@ -227,8 +227,8 @@ def _give(broker: Broker, who: Person, made: Consent, now: dt.datetime) -> Any:
 
 
 def _first(made: Consent, given: grant_actions.Given) -> Notice | None:
-    """What the person hears of their first grant to a vendor."""
-    if made.own or made.earlier:
+    """What the person hears of their first grant to a program of a vendor."""
+    if made.own or not made.first:
         return None
     return Notice("new-vendor", {"client": made.client.client_id, "vendor": made.client.vendor_id, "grant": grant_queries.to_text(given.grant_id)})
 

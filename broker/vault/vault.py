@@ -3,18 +3,19 @@
 With no slot open the broker is sealed: it hands out no keyring, only what is needed to append to ledgers.
 """
 
+import contextlib
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, delete, select, update
 
-from broker.db import Store
-from broker.errors import Busy, Conflict, Sealed
+from broker.db import DatabaseFailed, Store
+from broker.errors import Busy, Conflict, Sealed, Unsealable
 from broker.vault import derive, epochs, slots
 from broker.vault.envelope import WRAPS, OpenKey, new_key_pair
 from broker.vault.keys import Appender, Appending, Keyring, OtherEpoch, renewed, wrap_place
@@ -22,6 +23,12 @@ from broker.vault.models import host_keys, person_keys, person_wraps
 from broker.vault.processes import Member
 from broker.vault.slots import NoKey, Slot
 
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+LOCK: Final = "keys.lock"
 KEYRING_SECONDS: Final = 300.0
 KEYRINGS: Final = 1000
 # A sealed process looks no more often than this whether another one was unlocked.
@@ -38,6 +45,8 @@ class Vault:
         self._store = store
         self._key_file = key_file
         self._lock = threading.Lock()
+        self._turn = threading.RLock()
+        self._depth = 0
         self._rings: OrderedDict[bytes, Keyring] = OrderedDict()
         # Never seen outside the vault.
         self._root: bytes | None = None
@@ -91,9 +100,11 @@ class Vault:
     def _look(self, *, always: bool = False) -> None:
         """Take ROOT from another process that has it, or has a newer one; `always` learn the epochs anew."""
         with self._store.reading() as tx:
-            root = self._member.received(tx) or (self._root if always else None)
-            if root is not None:
-                self._keks, self._root = epochs.opened(tx, root), root
+            for root in (self._member.received(tx), self._root if always else None):
+                if root is not None:
+                    with contextlib.suppress(Unsealable):
+                        self._keks, self._root = epochs.opened(tx, root), root
+                        return
 
     def unlock(self, kind: str, secret: bytes | str) -> bool:
         """Open the vault in every process by one slot's secret; False where none of this kind fits."""
@@ -134,7 +145,7 @@ class Vault:
         """Hand ROOT to processes that came after it was opened; called by the sweep."""
         if self._root is not None:
             with self._store.writing() as tx:
-                self._member.hand_over(tx, self._root)
+                self._member.hand_over(tx, self._newest(tx))
 
     def slots(self) -> list[Slot]:
         """Every slot; works while sealed."""
@@ -185,13 +196,34 @@ class Vault:
         Resumes what a kill left half done.
         """
         self._open()
+        with self.turn():
+            return self._rotate(progress)
+
+    def _rotate(self, progress: Callable[[int, int], None]) -> int:
         self._renew_key_file()
         number = epochs.begin(self._store, self._newest)
         self._look(always=True)
         epochs.move(self._store, self._keks, number, progress)
         self._root = epochs.finish(self._store, self._newest, number, self._member.hand_over)
         self._look(always=True)
+        # The old keys are overwritten already; that the file is not written anew as well must not undo what is durable.
+        with contextlib.suppress(*DatabaseFailed):
+            self._store.vacuum()
         return number
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """One process at a time renews or destroys keys; the others wait. Elsewhere than on POSIX there is one process alone."""
+        with self._turn, contextlib.ExitStack() as stack:
+            self._depth += 1
+            stack.callback(self._end_turn)
+            if self._depth == 1 and fcntl is not None:
+                file = stack.enter_context((self._store.path.parent / LOCK).open("a"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _end_turn(self) -> None:
+        self._depth -= 1
 
     def _renew_key_file(self) -> None:
         """A new secret in the key file: an old copy of keys.db opens by the old one alone. At every moment one of the two opens the vault."""
@@ -211,11 +243,13 @@ class Vault:
                 slots.remove(tx, slot.id)
 
     def _newest(self, tx: Connection) -> bytes:
-        """ROOT as it is inside this transaction; raises `Sealed`."""
-        root = self._member.received(tx) or self._root
-        if root is None:
-            raise Sealed
-        return root
+        """ROOT as it is inside this transaction: what opens the epoch in force, and nothing else is ever wrapped under. Raises `Sealed` or `Busy`."""
+        known = [root for root in (self._member.received(tx), self._root) if root is not None]
+        for root in known:
+            with contextlib.suppress(Unsealable):
+                epochs.opened(tx, root)
+                return root
+        raise Busy(retry_after=1) if known else Sealed
 
     def _open(self) -> None:
         if self.sealed:
@@ -265,7 +299,6 @@ class Vault:
             ring = self._opened(person_id)
         except OtherEpoch:
             # Their key was moved under a new epoch between the two looks.
-            self._look(always=True)
             ring = self._opened(person_id)
         with self._lock:
             self._rings[person_id] = ring
@@ -273,8 +306,14 @@ class Vault:
                 self._rings.popitem(last=False)
         return ring
 
+    def kek(self, epoch: int) -> OpenKey | None:
+        """The key of an epoch; one that this process does not know yet was begun by another."""
+        if epoch not in self._keks:
+            self._look(always=True)
+        return self._keks.get(epoch)
+
     def _opened(self, person_id: bytes) -> Keyring:
-        return Keyring(self._store, self._keks, person_id, self.log_tag(person_id), lambda: self._drop(person_id))
+        return Keyring(self._store, self.kek, person_id, self.log_tag(person_id))
 
     def _drop(self, person_id: bytes) -> None:
         with self._lock:

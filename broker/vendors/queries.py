@@ -71,6 +71,11 @@ def invited(tx: Connection, shown: Credential, now: dt.datetime) -> str | None:
     return str(row.domain) if row is not None and row.used_at is None and now < row.expires_at else None
 
 
+def is_known(tx: Connection, domain: str) -> bool:
+    """Whether a client was registered for this domain."""
+    return tx.execute(select(vendors.c.vendor_id).where(vendors.c.vendor_id == f"https://{domain}")).first() is not None
+
+
 def registered_domains(tx: Connection) -> list[str]:
     """The domains of vendors whose clients an operator registered."""
     wanted = select(vendors.c.domain).join(clients, clients.c.vendor_id == vendors.c.vendor_id).where(clients.c.checked_at.is_(None))
