@@ -81,7 +81,12 @@ class Grant:
 
     def state(self, now: dt.datetime) -> str:
         """active, paused, revoked or expired, as of `now`."""
-        return "expired" if self.status in LIVE and now >= self.expires_at else self.status
+        return state_of(self.status, self.expires_at, now)
+
+
+def state_of(status: str, expires_at: dt.datetime, now: dt.datetime) -> str:
+    """active, paused, revoked or expired, as of `now`."""
+    return "expired" if status in LIVE and now >= expires_at else status
 
 
 def to_text(grant_id: bytes) -> str:
@@ -169,10 +174,43 @@ def agreement(tx: Connection, ring: Keyring, grant_id: bytes) -> Signed | None:
     return Signed(orjson.loads(_opened(ring, row, "document")), orjson.loads(added) if added else None, orjson.loads(_opened(ring, row, "opening")))
 
 
-def document_of(tx: Connection, ring: Keyring, grant_id: bytes) -> bytes | None:
-    """The file both sides keep of one of the person's grants, and nothing that stays with the person; none for their own extension."""
-    row = _AGREEMENT.first(tx, {"person": ring.person_id, "grant": grant_id})
-    return None if row is None else _joined(_opened(ring, row, "document"), _opened(ring, row, "countersignature"))
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What its vendor may know of a grant; `asked` is its own request as JSON, `document` the file both sides keep."""
+
+    status: str
+    given_at: dt.datetime
+    expires_at: dt.datetime
+    clauses: tuple[Clause, ...]
+    asked: bytes
+    ticked: tuple[str, ...]
+    document: bytes | None
+
+
+_TOLD: Final = Prepared(
+    select(
+        grants.c.grant_id, grants.c.status, grants.c.version, grants.c.given_at, grants.c.expires_at, grants.c.clauses, grants.c.details,
+        agreement_rows.c.document, agreement_rows.c.countersignature,
+    )
+    .select_from(grants.outerjoin(agreement_rows, (agreement_rows.c.person_id == grants.c.person_id) & (agreement_rows.c.grant_id == grants.c.grant_id)))
+    .where(grants.c.person_id == bindparam("person"), grants.c.grant_id == bindparam("grant"))
+)  # fmt: skip
+
+
+def told(tx: Connection, ring: Keyring, grant_id: bytes) -> Told:
+    """A grant as its vendor is told of it, in one statement, and nothing that stays with the person; `NotFound` as in `one`."""
+    row = _TOLD.first(tx, {"person": ring.person_id, "grant": grant_id})
+    if row is None:
+        raise NotFound
+    asked, ticked = _asked(ring.unseal(place(ring.person_id, "details", grant_id), row.details))
+    document = _joined(_opened(ring, row, "document"), _opened(ring, row, "countersignature")) if row.document else None
+    return Told(row.status, row.given_at, row.expires_at, opened_clauses(ring, grant_id, row.version, row.clauses), asked, ticked, document)
+
+
+@lru_cache(maxsize=JOINED)
+def _asked(details: bytes) -> tuple[bytes, tuple[str, ...]]:
+    found = orjson.loads(details)
+    return orjson.dumps(found["request"]), tuple(found["shown"]["ticked"])
 
 
 @lru_cache(maxsize=JOINED)
