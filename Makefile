@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 PYTEST_ARGS ?=
 
-.PHONY: run test check coverage lock bench nightly clean
+.PHONY: run test check coverage lock bench nightly faults defects clean
 
 run: $(VENV)/.run
 	$(VENV)/bin/broker
@@ -26,6 +26,15 @@ bench: $(VENV)/.test
 
 nightly: $(VENV)/.test
 	$(PY) -m pytest -n 2 --deep $(PYTEST_ARGS)
+
+# TIER is commit or nightly: how often each fault is tried.
+TIER ?= commit
+faults: $(VENV)/.test
+	$(PY) -m pytest -n 2 tests/faults $(if $(filter nightly,$(TIER)),--deep) $(PYTEST_ARGS)
+
+# Plants each defect of tests/faults/defects in a copy, and sees that a test notices.
+defects: $(VENV)/.test
+	$(PY) -m tests.faults.planted $(DEFECTS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed." if sys.version_info < (3, 11) else 0)'

@@ -85,5 +85,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], dt.datetime] 
 
 def close_app(app: Flask) -> None:
     """Enter what is still to be entered, drain the writer, close the stores."""
-    app.extensions["denials"].close()
-    app.extensions["broker"].close()
+    try:
+        app.extensions["denials"].close()
+    finally:
+        app.extensions["broker"].close()

@@ -22,6 +22,7 @@ REASONS: Final = {
     "forget": "You are about to forget more than 1,000 events. That cannot be undone.",
     "erase": "You are about to erase everything of yours. That cannot be undone.",
     "slots": "You are about to change what opens this broker.",
+    "invite": "You are about to let a vendor register with this broker.",
     "sign-in": "You are about to change how you sign in.",
 }
 """Reason -> what is about to happen."""

@@ -20,8 +20,22 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.types import TypeDecorator
 
 __all__ = [
-    "CLUSTERED", "DATA", "KEYS", "AnyRow", "DatabaseFailed", "Moment", "PragmaRefused", "Prepared", "Store",
-    "metadata", "open_engine", "set_pragmas", "transaction", "upsert", "utcnow",
+    "CLUSTERED",
+    "DATA",
+    "KEYS",
+    "AnyRow",
+    "DatabaseFailed",
+    "Moment",
+    "PragmaRefused",
+    "Prepared",
+    "Store",
+    "is_full",
+    "metadata",
+    "open_engine",
+    "set_pragmas",
+    "transaction",
+    "upsert",
+    "utcnow",
 ]  # fmt: skip
 
 # How a transaction opens: a writer takes its lock at once, so that it cannot find later that it has to wait.
@@ -44,6 +58,12 @@ _ALWAYS: Final = {"foreign_keys": 1, "secure_delete": 1, "busy_timeout": 5000, "
 # FULL in WAL, EXTRA with a rollback journal: what survives a power loss, measured.
 DATA: Final = {"journal_mode": "wal", "synchronous": 2, **_ALWAYS}
 KEYS: Final = {"journal_mode": "delete", "synchronous": 3, **_ALWAYS}
+
+
+def is_full(failed: BaseException) -> bool:
+    """Whether a statement failed because the disk has no room."""
+    raised = getattr(failed, "orig", None) or failed
+    return getattr(raised, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 class PragmaRefused(Exception):

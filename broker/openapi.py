@@ -26,20 +26,24 @@ PROBLEM: Final = "application/problem+json"
 REFERENCE: Final = "#/components/schemas/"
 # What every route may answer, whatever it is for.
 EVERYWHERE: Final = (errors.AddressTooLong, errors.Misdirected, errors.HeadersTooLarge, errors.Internal)
-WRITER: Final = (errors.Busy, errors.OutcomeUnknown, errors.Sealed)
+STORES: Final = (errors.Busy, errors.OutcomeUnknown, errors.Sealed)
 """What a route may answer that needs the stores and the keys."""
 HEADERS: Final[dict[str, Json]] = {
-    "Request-Id": {"description": "The id of this call, which its ledger entry and the broker's log name too.", "schema": {"type": "string", "format": "uuid"}},
+    "Request-Id": {
+        "description": "The id of this call, which its ledger entry and the broker's log name too.",
+        "required": True,
+        "schema": {"type": "string", "format": "uuid"},
+    },
     "Link": {"description": "The address of the next page, where there is one (RFC 8288).", "schema": {"type": "string"}},
-    "ETag": {"description": "What the document is recognised by; send it back in If-None-Match.", "schema": {"type": "string"}},
-    "Location": {"description": "Where the browser goes on.", "schema": {"type": "string"}},
+    "ETag": {"description": "What the document is recognised by; send it back in If-None-Match.", "required": True, "schema": {"type": "string"}},
+    "Location": {"description": "Where the browser goes on.", "required": True, "schema": {"type": "string"}},
     "RateLimit-Policy": {
         "description": "The limits that hold for this call: the host's and the grant's. See [rates](/docs/reference/access#rates).",
         "schema": {"type": "string"},
     },
     "RateLimit": {"description": "What is left of each, and seconds until all of it is there again.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds after which it works again.", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
-    "WWW-Authenticate": {"description": "The challenge (RFC 9449 section 7.1).", "schema": {"type": "string", "pattern": "^DPoP "}},
+    "WWW-Authenticate": {"description": "The challenge (RFC 9449 section 7.1).", "required": True, "schema": {"type": "string", "pattern": "^DPoP "}},
     "DPoP-Nonce": {"description": "The nonce of the next proof, on every answer to a call that carried one.", "schema": {"type": "string"}},
 }
 IF_NONE_MATCH: Final[Json] = {
@@ -154,8 +158,7 @@ def paths_of(app: Flask, parts: Iterable[Part]) -> list[tuple[Rule, str, Operati
     found = [(rule, known[rule.endpoint]) for rule in app.url_map.iter_rules() if rule.endpoint in known]
     found.sort(key=lambda each: order.index(each[0].endpoint))
     # An OAuth endpoint takes the other methods only to refuse them in its own words.
-    methods = [(rule, "POST" if operation.refusals else min((rule.methods or set()) - {"HEAD", "OPTIONS"}), operation) for rule, operation in found]
-    return [*methods]
+    return [(rule, "POST" if operation.refusals else min((rule.methods or set()) - {"HEAD", "OPTIONS"}), operation) for rule, operation in found]
 
 
 def _made(app: Flask, origin: str, parts: tuple[Part, ...]) -> Json:
@@ -282,7 +285,10 @@ def _responses(operation: Operation, scope: str) -> Json:
     for error in dict.fromkeys((*(REFUSALS if scope else ()), *operation.problems, *EVERYWHERE)):
         refused.setdefault(error.status, []).append(error)
     if operation.refusals:
-        return {**found, **{str(status): _of_oauth(words) for status, words in _with_everywhere(operation.refusals, refused)}}
+        return {
+            **found,
+            **{str(status): _of_oauth(status, words, proved=PROOF in operation.security) for status, words in _with_everywhere(operation.refusals, refused)},
+        }
     if operation.for_people:
         pages = {str(status): _response("A page that says what happened.", {HTML: {"type": "string"}}, _headers_of(status)) for status in sorted(refused)}
         return {**pages, **found}
@@ -295,8 +301,8 @@ def _with_everywhere(refusals: Mapping[int, tuple[str, ...]], refused: Mapping[i
     return sorted({status: tuple(dict.fromkeys((*refusals.get(status, ()), *own.get(status, ())))) for status in {*refusals, *own}}.items())
 
 
-def _response(sentence: str, body: Mapping[str, Json], headers: Iterable[str], optional: Iterable[str] = ()) -> Json:
-    named = {name: {"$ref": f"#/components/headers/{name}"} for name in ("Request-Id", *headers, *optional)}
+def _response(sentence: str, body: Mapping[str, Json], headers: Iterable[str]) -> Json:
+    named = {name: {"$ref": f"#/components/headers/{name}"} for name in ("Request-Id", *headers)}
     return {"description": sentence, "headers": named, **({"content": _content(body)} if body else {})}
 
 
@@ -306,14 +312,15 @@ def _of_problems(status: int, slugs: list[type[errors.BrokerError]]) -> Json:
     return _response(words, {PROBLEM: schema}, _headers_of(status))
 
 
-def _of_oauth(words: tuple[str, ...]) -> Json:
+def _of_oauth(status: int, words: tuple[str, ...], *, proved: bool) -> Json:
     schema = {
         "type": "object",
         "properties": {"error": {"type": "string", "enum": list(words)}, "error_description": {"type": "string", "pattern": "^[ !#-\\[\\]-~]*$"}},
         "required": ["error", "error_description"],
         "additionalProperties": False,
     }
-    return _response(", ".join(f"`{word}`" for word in words), {JSON: schema}, ())
+    headers = {*_headers_of(status), *(("DPoP-Nonce",) if proved else ())} - {"WWW-Authenticate"}
+    return _response(", ".join(f"`{word}`" for word in words), {JSON: schema}, sorted(headers))
 
 
 def _headers_of(status: int) -> tuple[str, ...]:

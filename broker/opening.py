@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
-from broker import migrations
+from broker import ballast, migrations
 from broker.config import Settings
 from broker.db import DATA, KEYS, Store, utcnow
 from broker.fetching import Fetcher
@@ -59,7 +59,8 @@ class Broker:
         return self.vault.keyring(person_id)
 
     def appender(self, person_id: bytes) -> Appending:
-        """What the person's ledger can be appended to with, also while the broker is sealed."""
+        """What the person's ledger can be appended to with, also while the broker is sealed, and where the disk is nearly full."""
+        ballast.make_room(self.settings.data_dir)
         return self.vault.appender(person_id)
 
     def close(self) -> None:
@@ -94,7 +95,8 @@ def open_broker(settings: Settings, now: Callable[[], dt.datetime] = utcnow, fet
     elif marks.mark(heads, marks.BROKER) not in {None, vault.broker_id}:
         raise NoKey("keys.db is another broker's than heads.db. Put the files back that belong together; nothing was changed.")
     migrations.let_go(where)
-    return Broker(settings, data, keys, heads, vault, Writer(data.engine), Limits(settings), now, fetch or Fetcher())
+    writer = Writer(data.engine, release=lambda: ballast.release(settings.data_dir))
+    return Broker(settings, data, keys, heads, vault, writer, Limits(settings), now, fetch or Fetcher())
 
 
 def _refuse_no_keys(keys: Store, heads: Store, data: Store) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from flask import Flask
 
-from broker import close_app, create_app
+from broker import ballast, close_app, create_app
 from broker.config import from_environment
 from broker.errors import Sealed, Unsealable
 from broker.exports.actions import sweep as sweep_erased
@@ -37,6 +37,7 @@ def make() -> Flask:
     sys.setswitchinterval(SWITCH_SECONDS)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     app = create_app(settings)
+    ballast.keep(settings.data_dir)
     stopping = threading.Event()
     sweeper = threading.Thread(target=_sweep, args=(app, stopping), name="sweep", daemon=True)
     signer = threading.Thread(target=_sign, args=(app, stopping), name="sign", daemon=True)
@@ -55,7 +56,7 @@ def make() -> Flask:
 # What is done every half minute; each by itself, so that one that cannot be done keeps none from being done.
 STEPS: Final[tuple[Callable[[Broker], object], ...]] = (
     lambda broker: broker.vault.lock_idle(broker.settings.lock_after), lambda broker: broker.vault.share(), sweep, sweep_challenges, sweep_erased,
-    sweep_imports, sweep_checkpoints,
+    sweep_imports, sweep_checkpoints, lambda broker: ballast.keep(broker.settings.data_dir),
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 
 from broker import errors
-from broker.db import DatabaseFailed, transaction
+from broker.db import DatabaseFailed, is_full, transaction
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -32,11 +32,14 @@ COMMIT_WITHIN: Final = 30.0
 class _Waiting(Generic[T]):
     """One job in the queue, and the place its answer goes."""
 
-    __slots__ = ("answer", "done", "error", "job", "queued", "size")
+    __slots__ = ("answer", "done", "ending", "error", "full", "job", "queued", "size")
 
-    def __init__(self, job: Callable[[Connection], T], size: int) -> None:
+    def __init__(self, job: Callable[[Connection], T], size: int, *, ending: bool) -> None:
         self.job = job
         self.size = size
+        self.ending = ending
+        # Whether the disk had no room for it.
+        self.full = False
         self.queued = time.monotonic()
         self.done = threading.Event()
         self.answer: T | None = None
@@ -46,8 +49,10 @@ class _Waiting(Generic[T]):
 class Writer:
     """Runs jobs on one connection; `submit` returns a job's answer once it is durable."""
 
-    def __init__(self, engine: Engine, *, group: int = MAX_JOBS) -> None:
+    def __init__(self, engine: Engine, *, group: int = MAX_JOBS, release: Callable[[], bool] = lambda: False) -> None:
+        """`release` makes room on a full disk, for endings alone, and says whether it could."""
         self._engine = engine
+        self._release = release
         self._group = group
         self._endings: queue.SimpleQueue[_Waiting[Any]] = queue.SimpleQueue()
         self._others: queue.SimpleQueue[_Waiting[Any]] = queue.SimpleQueue()
@@ -65,7 +70,7 @@ class Writer:
 
         `size` is the job's weight in bytes. Raises what the job raised (nothing of it was written), `Busy` (nothing done) or `OutcomeUnknown`.
         """
-        waiting = _Waiting(job, size)
+        waiting = _Waiting(job, size, ending=ending)
         with self._lock:
             room = QUEUE_JOBS if ending else QUEUE_JOBS - PLACES_FOR_ENDINGS
             if self._stopping or self._count >= room or (self._bytes + size > QUEUE_BYTES and not ending):
@@ -131,6 +136,17 @@ class Writer:
             waiting.error = errors.Busy(retry_after=1)
             waiting.done.set()
         group = [w for w in group if w not in late] if late else group
+        self._attempt(group)
+        again = [w for w in group if w.full and w.ending]
+        if again and self._release():
+            for waiting in again:
+                waiting.error, waiting.full = None, False
+            self._attempt(again)
+        for waiting in group:
+            waiting.done.set()
+
+    def _attempt(self, group: list[_Waiting[Any]]) -> None:
+        """Run the jobs in one transaction, and give each its answer or error; nobody is told yet."""
         began = False
         try:
             connection = self._connection = self._connection or self._engine.connect()
@@ -138,14 +154,13 @@ class Writer:
                 began = True
                 for waiting in group:
                     self._run_one(connection, waiting)
-        except DatabaseFailed:
+        except DatabaseFailed as failed:
             log.exception("commit failed")
             self._disconnect()
             for waiting in group:
                 # Without BEGIN nothing can have been written.
                 waiting.error = errors.OutcomeUnknown(retry_after=1) if began else errors.Busy(retry_after=1)
-        for waiting in group:
-            waiting.done.set()
+                waiting.full = is_full(failed)
 
     @staticmethod
     def _run_one(connection: Connection, waiting: _Waiting[Any]) -> None:
@@ -160,4 +175,5 @@ class Writer:
             if isinstance(refused, DatabaseFailed):
                 log.exception("a job met a database error")
                 waiting.error = errors.Busy(retry_after=1)
+                waiting.full = is_full(refused)
         driver.execute("RELEASE job")

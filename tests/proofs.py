@@ -32,8 +32,9 @@ def ath(token: str) -> str:
 class Prover:
     """Whoever holds one P-256 key, and knows the nonce of the hour by `nonce`."""
 
-    def __init__(self, nonce: Callable[[], str], *, key: ECKey | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, nonce: Callable[[], str | None], *, key: ECKey | None = None, clock: Callable[[], float] = time.time, origin: str = ORIGIN) -> None:
         self.nonce = nonce
+        self.origin = origin
         self.key = key or ECKey.generate_key("P-256", private=True)
         self.clock = clock
         self._secret: Any = self.key.private_key
@@ -46,7 +47,7 @@ class Prover:
 
     def claims(self, method: str, path: str, token: str = "") -> dict[str, Any]:
         """What a good proof says of a call."""
-        made = {"jti": secrets.token_urlsafe(16), "htm": method, "htu": ORIGIN + path.partition("?")[0], "iat": int(self.clock()), "nonce": self.nonce()}
+        made = {"jti": secrets.token_urlsafe(16), "htm": method, "htu": self.origin + path.partition("?")[0], "iat": int(self.clock()), "nonce": self.nonce()}
         return {**made, "ath": ath(token)} if token else made
 
     def proof(self, method: str, path: str, token: str = "", **changes: Any) -> str:

@@ -62,7 +62,7 @@ GATES = {
 }  # fmt: skip
 # What is joined into the one file that checks bundles beside nothing but `cryptography`.
 VERIFIER = [ROOT / "broker" / "ledger" / f"{name}.py" for name in ("merkle", "notes", "verifier")]
-GROUND = {"config", "errors", "db", "writer", "opening", "fetching", "migrations", "limits", "rows", "words"}
+GROUND = {"ballast", "config", "errors", "db", "writer", "opening", "fetching", "migrations", "limits", "rows", "words"}
 # They put the whole together.
 TOP = {"__init__", "__main__", "serving", "demo", "synthetic", "refresh"}
 # Tables that belong to nobody in the household.

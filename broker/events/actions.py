@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from broker.db import Prepared, upsert
 from broker.errors import Busy, StorageFull
 from broker.events import queries, stored
-from broker.events.models import counts, events, forgotten, shreds
+from broker.events.models import counts, events, forgotten, retired_keys, shreds
 from broker.events.sites import class_of, site_of_host
 from broker.grants.actions import drop_answers
 from broker.ledger import actions as ledger
@@ -146,9 +146,8 @@ class KeyRetired(Busy):
 
 
 def _refuse_retired(tx: Connection, person_id: bytes, ready: Sequence[Ready]) -> None:
-    going = tx.execute(select(shreds.c.key_ids).where(shreds.c.person_id == person_id, shreds.c.key_ids != b"")).scalars().all()
-    ids = {raw[start : start + KEY_ID] for raw in going for start in range(0, len(raw), KEY_ID)}
-    if ids and any(key_id_of(each.row["body"]) in ids for each in ready):
+    ids = {key_id_of(each.row["body"]) for each in ready}
+    if ids and tx.execute(select(retired_keys.c.key_id).where(retired_keys.c.person_id == person_id, retired_keys.c.key_id.in_(ids)).limit(1)).first():
         raise KeyRetired(retry_after=1)
 
 
@@ -214,8 +213,8 @@ _DELETE: Final = delete(events).where(
 
 def _to_shred(tx: Connection, person_id: bytes, months: Iterable[tuple[str, str]], at: dt.datetime) -> None:
     """Note, with the rows that go, whose keys have to follow; a month that is being shredded begins anew."""
-    rows = [{"person_id": person_id, "kind": kind, "month": month, "asked_at": at, "key_ids": b"", "destroyed_at": None} for kind, month in sorted(months)]
-    again = {"asked_at": at, "key_ids": b"", "destroyed_at": None}
+    rows = [{"person_id": person_id, "kind": kind, "month": month, "asked_at": at, "destroyed_at": None} for kind, month in sorted(months)]
+    again = {"asked_at": at, "destroyed_at": None}
     tx.execute(upsert(shreds).on_conflict_do_update(index_elements=list(shreds.primary_key.columns), set_=again), rows)
 
 

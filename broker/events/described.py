@@ -81,8 +81,7 @@ def _uploaded() -> Json:
 
 _PAGE_OF_ROWS: Final = closed({"items": {"type": "array", "items": ref("Row"), "maxItems": schemas.MOST_ROWS}, "next": {"type": "string"}}, ("items",))
 _BY_COMMA: Final[Json] = {"schema": {"type": "array", "items": one_of(KINDS), "minItems": 1}, "style": "form", "explode": False}
-_STORES: Final = (errors.Busy, errors.OutcomeUnknown, errors.Sealed)
-_READ: Final = (errors.BadRequest, errors.GrantPaused, errors.AgreementUnsigned, errors.Unprocessable, errors.LedgerUnavailable, *_STORES)
+_READ: Final = (errors.BadRequest, errors.GrantPaused, errors.AgreementUnsigned, errors.Unprocessable, errors.LedgerUnavailable, *openapi.STORES)
 _ANSWERED: Final = closed({"answers": ref("Answers"), "as_of": {"type": "string", "format": "date"}}, ("answers", "as_of"))
 
 
@@ -105,7 +104,7 @@ PART: Final = Part(
         "events.upload": Operation(
             "events", {200: Answer("One result for each event.", {JSON: ref("Uploaded")})}, PAGE, body={JSON: ref("Batch")},
             problems=(
-                errors.BadRequest, errors.GrantPaused, errors.TooLarge, errors.UnsupportedMediaType, errors.Unprocessable, errors.StorageFull, *_STORES
+                errors.BadRequest, errors.GrantPaused, errors.TooLarge, errors.UnsupportedMediaType, errors.Unprocessable, errors.StorageFull, *openapi.STORES
             ),
         ),
     },

@@ -44,10 +44,17 @@ shreds = Table(
     Column("kind", String(16), primary_key=True),
     Column("month", String(7), primary_key=True),
     Column("asked_at", Moment, nullable=False),
-    # The ids of the keys that are to go, 16 bytes each: nothing may be stored under them any more.
-    Column("key_ids", LargeBinary, nullable=False),
     # When those keys were destroyed; the epoch they lay under goes next.
     Column("destroyed_at", Moment),
+    **CLUSTERED,
+)
+
+# Keys that are going or gone: nothing may be stored under them any more, by whatever process it was sealed.
+retired_keys = Table(
+    "retired_keys",
+    metadata,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("key_id", LargeBinary(16), primary_key=True),
     **CLUSTERED,
 )
 

@@ -7,7 +7,7 @@ close what old copies of keys.db could open, after a backup where one is wanted.
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from broker.db import Prepared, metadata, upsert
 from broker.errors import Sealed, Unsealable
 from broker.events import actions as event_actions
 from broker.events import stored
-from broker.events.models import events, retention, shreds
+from broker.events.models import events, retention, retired_keys, shreds
 from broker.exports.periods import first_kept, last_day
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
@@ -51,33 +51,50 @@ _RESEAL: Final = Prepared(
 def shred(broker: Broker) -> int:
     """Destroy what could still open anything that was erased; returns how many months were finished. Raises `Sealed`.
 
-    With `BROKER_BACKUP_DIR` the last step, the end of the old epoch, follows a backup of what is left; it waits for one a day at most.
+    One process at a time. What is damaged of one person, or month, keeps nothing of another from its end. With `BROKER_BACKUP_DIR` the last step,
+    the end of the old epoch, follows a backup of what is left; it waits for one a day at most.
     """
+    with broker.vault.turn():
+        return _shred(broker)
+
+
+def _shred(broker: Broker) -> int:
     with broker.reading() as tx:
         due = tx.execute(select(shreds).order_by(shreds.c.asked_at)).all()
-    gone = [person_id for person_id in heads.erased(broker.heads) if broker.vault.has_keys(person_id)]
-    if due or gone:
+    if due:
         heads.set_mark(broker.heads, heads.SHREDDING, broker.now().isoformat().encode(), keep=True)
+    gone = erase_again(broker)
     since = heads.mark(broker.heads, heads.SHREDDING)
     if since is None:
         return 0
+    if broker.vault.sealed:
+        raise Sealed
     fresh = [row for row in due if row.destroyed_at is None]
-    for row in fresh:
-        _destroy_month(broker, bytes(row.person_id), row.kind, row.month, row.asked_at)
-    erase_again(broker)
+    ended = [row for row in fresh if _each(_destroy_month, broker, bytes(row.person_id), row.kind, row.month, row.asked_at)]
+    done = [row for row in due if row.destroyed_at is not None or row in ended]
     may_end = _may_end(broker, dt.datetime.fromisoformat(since.decode()))
-    if not (may_end or fresh or gone):
+    if not (may_end and (done or not due)) and not ended and not gone:
         return 0
-    for person_id in {bytes(row.person_id) for row in due}:
+    for person_id in {bytes(row.person_id) for row in done}:
         if broker.vault.has_keys(person_id):
-            broker.vault.renew_person(person_id)
+            _each(lambda broker, person_id: broker.vault.renew_person(person_id), broker, person_id)
     broker.keys.vacuum()
     broker.data.truncate_log()
     if not may_end or not _end_epoch(broker, dt.datetime.fromisoformat(since.decode())):
         return 0
-    _finish(broker, due)
+    _finish(broker, done)
     heads.clear_mark(broker.heads, heads.SHREDDING)
-    return len(due)
+    return len(done)
+
+
+def _each(act: Callable[..., Any], *what: Any) -> bool:
+    """Do it for one; whether it was done."""
+    try:
+        act(*what)
+    except Unsealable:
+        log.exception("something that is to be erased does not open")
+        return False
+    return True
 
 
 def _may_end(broker: Broker, since: dt.datetime) -> bool:
@@ -134,11 +151,12 @@ def _destroy_month(broker: Broker, person_id: bytes, kind: str, month: str, aske
         broker.write(lambda tx: tx.execute(delete(shreds).where(shreds.c.person_id == person_id)))
         return
     key_ids = broker.vault.retire(person_id, kind, month)
-    noted = update(shreds).where(_mine(person_id, kind, month, asked_at)).values(key_ids=b"".join(key_ids))
-    # From here on nothing can be stored under them, by whatever process.
-    if not broker.write(lambda tx: tx.execute(noted).rowcount):
-        return
-    while _reseal(broker, ring, kind, month, key_ids):
+    if key_ids:
+        # From here on nothing can be stored under them, by whatever process.
+        gone = upsert(retired_keys).on_conflict_do_nothing()
+        broker.write(lambda tx: tx.execute(gone, [{"person_id": person_id, "key_id": key_id} for key_id in key_ids]))
+    damaged: set[bytes] = set()
+    while _reseal(broker, ring, kind, month, key_ids, damaged):
         pass
     heads.note_destroyed(broker.heads, person_id, key_ids, broker.now())
     broker.vault.destroy(person_id, key_ids)
@@ -146,9 +164,11 @@ def _destroy_month(broker: Broker, person_id: bytes, kind: str, month: str, aske
     broker.write(lambda tx: tx.execute(done))
 
 
-def _reseal(broker: Broker, ring: Keyring, kind: str, month: str, key_ids: Sequence[bytes]) -> int:
-    """Seal some survivors of a month under its new key; returns how many there were."""
-    wanted = select(events.c.day, events.c.event_tag, events.c.body).where(_of(ring.person_id, kind, month), _KEY_ID.in_(key_ids))
+def _reseal(broker: Broker, ring: Keyring, kind: str, month: str, key_ids: Sequence[bytes], damaged: set[bytes]) -> int:
+    """Seal some survivors of a month under its new key; returns how many there were. What does not open joins the `damaged` and is left as it is."""
+    wanted = select(events.c.day, events.c.event_tag, events.c.body).where(
+        _of(ring.person_id, kind, month), _KEY_ID.in_(key_ids), events.c.event_tag.not_in(damaged)
+    )
     with broker.reading() as tx:
         rows = tx.execute(wanted.limit(RESEALED_AT_ONCE)).all()
     if not rows:
@@ -157,10 +177,17 @@ def _reseal(broker: Broker, ring: Keyring, kind: str, month: str, key_ids: Seque
     changes = []
     for row in rows:
         place = stored.place(ring.person_id, kind, row.day, row.event_tag)
-        body = key.seal(place, ring.unseal(place, row.body))
+        try:
+            plain = ring.unseal(place, row.body)
+        except Unsealable:
+            damaged.add(row.event_tag)
+            continue
+        body = key.seal(place, plain)
         changes.append({"person": ring.person_id, "of_kind": kind, "on": row.day, "tag": row.event_tag, "old": row.body, "body": body})
     # A row that was forgotten meanwhile stays forgotten.
     broker.write(lambda tx: _RESEAL.run_many(tx, changes))
+    if damaged:
+        log.error("%d events of a month that is shredded do not open", len(damaged))
     return len(rows)
 
 
@@ -251,7 +278,9 @@ def expire(broker: Broker) -> int:
                 break
             keys = [(row.kind, row.day, row.event_tag) for row in rows]
             about = {"kinds": [kind], "to": (first - dt.timedelta(days=1)).isoformat(), "why": "retention"}
-            erased += event_actions.forget(broker, broker.keyring(person_id), keys, about, by=BROKER)
+            if not _each(lambda keys, about: event_actions.forget(broker, broker.keyring(person_id), keys, about, by=BROKER), keys, about):  # noqa: B023 - at once
+                break
+            erased += len(keys)
     return erased
 
 

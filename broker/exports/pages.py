@@ -56,7 +56,7 @@ def keep_for() -> Any:
         if number > actions.FREELY:
             fresh("forget")
     actions.keep_for(broker, who.person_id, kind, int(period) if period else None)
-    flash(f"From now on your {KINDS[kind].label} are kept {PERIODS[period] if not period else 'for ' + PERIODS[period]}.", "good")
+    flash(f"{KINDS[kind].label.capitalize()}: kept {'for ' + PERIODS[period] if period else 'for ever'} from now on.", "good")
     return redirect(url_for("exports.keep"), 303)
 
 

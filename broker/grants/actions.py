@@ -14,7 +14,7 @@ import rfc8785
 from sqlalchemy import Connection, Update, bindparam, func, insert, select, update
 
 from broker.db import Prepared, upsert
-from broker.errors import BadRequest, Conflict, InvalidToken, LedgerUnavailable, Sealed, Unprocessable, Unsealable
+from broker.errors import BadRequest, Busy, Conflict, InvalidToken, LedgerUnavailable, Sealed, Unprocessable, Unsealable
 from broker.grants import agreements, queries, statements
 from broker.grants.agreements import Background
 from broker.grants.models import agreements as agreement_rows
@@ -263,7 +263,13 @@ def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, 
         about |= {"was": [clause.to_json() for clause in grant.clauses], "clauses": [clause.to_json() for clause in change.clauses]}
     entry = ledger.Entry(change.act, now, by=change.by, grant=queries.to_text(grant_id), reasons=(change.reason,) if change.reason else (), about=about)
     guard = _updating(person_id, grant_id, change.start, version=version, **values, **change.values)
-    say = _stating(ring, grant, change, now) if grant and isinstance(ring, Keyring) else None
+    try:
+        say = _stating(ring, grant, change, now) if grant and isinstance(ring, Keyring) else None
+    except (Unsealable, Busy):
+        if change.act not in STOPS:
+            raise
+        log.exception("a grant is stopped without its statement")
+        say = None
 
     def job(tx: Connection) -> bool:
         try:
@@ -392,7 +398,7 @@ def remove_client(broker: Broker, client_id: str) -> bool:
         client, whose = vendors.client(tx, client_id), queries.people_with(tx, client_id)
     about = {"did": "client_removed", "client": client_id, **({"vendor": client.vendor_id} if client and client.vendor_id else {})}
     entry = ledger.Entry("operator", now, by={"role": "operator"}, about=about)
-    rings = [broker.keyring(person_id) for person_id in whose]
+    rings = [broker.appender(person_id) for person_id in whose]
     keys = [(ring, ledger.entry_key(ring, now)) for ring in rings]
 
     def enter(tx: Connection) -> None:
@@ -410,6 +416,13 @@ def end_again(broker: Broker) -> int:
     for person_id, grant_id in heads.ended(broker.heads):
         with broker.reading() as tx:
             live = queries.is_live(tx, person_id, grant_id)
-        if live:
+        if not live:
+            continue
+        try:
             revived += revoke(broker, person_id, grant_id, by={"role": "broker"}, reason="restored")
+        except Unsealable:
+            # An ended grant must not be alive, and one person's damaged keys keep nobody else's broker from starting.
+            log.exception("a grant is ended without its entry")
+            over = _updating(person_id, grant_id, queries.LIVE, status="revoked", reason="restored", ended_at=broker.now())
+            revived += broker.write(lambda tx, over=over: tx.execute(over).rowcount, ending=True)  # type: ignore[misc]
     return revived

@@ -36,7 +36,7 @@ def _own(grant_id: str) -> Access:
 
 
 def _moment(at: dt.datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{at.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 @api.get("/v1/grants/<grant_id>")
@@ -45,26 +45,27 @@ def show(grant_id: str) -> Response:
     """What the person gave, where that is less than was asked, and the agreement with the signatures so far."""
     access, broker = _own(grant_id), current.broker()
     with broker.reading() as tx:
-        grant = queries.one(tx, access.ring, access.grant_id)
-        signed = queries.agreement(tx, access.ring, access.grant_id)
+        grant = queries.told(tx, access.ring, access.grant_id)
         changes = queries.changes_of(tx, access.ring, access.grant_id)
-    if grant.state(broker.now()) not in queries.LIVE:
+    status = queries.state_of(grant.status, grant.expires_at, broker.now())
+    if status not in queries.LIVE:
         # It ended while this call was under way.
         raise errors.InvalidToken
     body: dict[str, Any] = {
-        "id": grant.id,
-        "status": grant.state(broker.now()),
+        "id": access.grant,
+        "status": status,
         "person": queries.pairwise(access.ring, access.vendor_id),
         "created": _moment(grant.given_at),
         "expires_at": _moment(grant.expires_at),
-        "authorization_details": details.given(grant.clauses),
-        "narrowed": details.narrowed(grant.details["request"], grant.details["shown"]["ticked"], grant.clauses, grant.given_at),
-        "agreement": orjson.loads(signed.document) if signed else None,
+        "authorization_details": orjson.Fragment(details.given_json(grant.clauses)),
+        "narrowed": orjson.Fragment(details.narrowed_json(grant.asked, grant.ticked, grant.clauses, grant.given_at)),
+        "agreement": orjson.Fragment(grant.document) if grant.document else None,
         "changes": changes,
     }
     response = Response(orjson.dumps(body), mimetype="application/json")
     response.add_etag()
-    response.make_conditional(request)
+    if "If-None-Match" in request.headers:
+        response.make_conditional(request)
     return response
 
 

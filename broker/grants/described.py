@@ -67,13 +67,12 @@ def _grant() -> Json:
 
 _READ: Final = jsonschema.clause()["properties"]
 _PLACES: Final[Json] = {name: {"type": "string", "format": "uri"} for name in ("grant", "events", "answers")}
-_STORES: Final = (errors.Busy, errors.OutcomeUnknown, errors.Sealed)
-_OWN: Final = (errors.NotFound, *_STORES)
+_OWN: Final = (errors.NotFound, *openapi.STORES)
 _TAKEN: Final = (errors.BadRequest, errors.Conflict, errors.TooLarge, errors.UnsupportedMediaType, errors.Unprocessable)
 
 PART: Final = Part(
     {
-        "grants_api.index": Operation("grants", {200: Answer("Where this token can be used.", {JSON: ref("Places")})}, PAGE, problems=_STORES),
+        "grants_api.index": Operation("grants", {200: Answer("Where this token can be used.", {JSON: ref("Places")})}, PAGE, problems=openapi.STORES),
         "grants_api.show": Operation(
             "grants", {200: Answer("The grant as it is now.", {JSON: ref("Grant")}, ("ETag",)), 304: Answer("As it was.", headers=("ETag",))}, PAGE,
             path=_PATH, parameters=(openapi.IF_NONE_MATCH,), problems=_OWN,

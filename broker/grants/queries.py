@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from broker.db import AnyRow, Prepared
 from broker.errors import NotFound
@@ -24,6 +24,7 @@ from broker.vendors.models import clients, vendors
 from policies.clauses import Clause
 
 PARSED: Final = 4096
+JOINED: Final = 512
 LIVE: Final = ("active", "paused")
 # The reason of a grant that its vendor ended.
 HANDED_BACK: Final = "handed_back"
@@ -80,7 +81,12 @@ class Grant:
 
     def state(self, now: dt.datetime) -> str:
         """active, paused, revoked or expired, as of `now`."""
-        return "expired" if self.status in LIVE and now >= self.expires_at else self.status
+        return state_of(self.status, self.expires_at, now)
+
+
+def state_of(status: str, expires_at: dt.datetime, now: dt.datetime) -> str:
+    """active, paused, revoked or expired, as of `now`."""
+    return "expired" if status in LIVE and now >= expires_at else status
 
 
 def to_text(grant_id: bytes) -> str:
@@ -99,6 +105,7 @@ def to_bytes(text: str) -> bytes:
     return raw
 
 
+@lru_cache(maxsize=PARSED)
 def place(person_id: bytes, column: str, grant_id: bytes) -> bytes:
     """Where a grant's sealed columns live."""
     return Place(person_id, "grants", column).at(grant_id)
@@ -109,6 +116,7 @@ def pairwise(ring: Keyring, vendor_id: str) -> str:
     return agreements.PERSON_ID + agreements.b64(ring.pairwise(vendor_id))
 
 
+@lru_cache(maxsize=PARSED)
 def agreement_place(person_id: bytes, column: str, grant_id: bytes) -> bytes:
     """Where an agreement's sealed columns live."""
     return Place(person_id, "agreements", column).at(grant_id)
@@ -148,25 +156,77 @@ class Signed:
         return agreements.joined(self.payload, [*self.by_person["signatures"], signature])
 
 
+_AGREEMENT: Final = Prepared(
+    select(agreement_rows).where(agreement_rows.c.person_id == bindparam("person"), agreement_rows.c.grant_id == bindparam("grant"))
+)
+
+
+def _opened(ring: Keyring, row: Any, column: str) -> bytes:
+    return ring.unseal(agreement_place(ring.person_id, column, row.grant_id), getattr(row, column)) if getattr(row, column) else b""
+
+
 def agreement(tx: Connection, ring: Keyring, grant_id: bytes) -> Signed | None:
     """The agreement of one of the person's grants; none for their own extension."""
-    mine = (agreement_rows.c.person_id == ring.person_id) & (agreement_rows.c.grant_id == grant_id)
-    row = tx.execute(select(agreement_rows).where(mine)).first()
+    row = _AGREEMENT.first(tx, {"person": ring.person_id, "grant": grant_id})
     if row is None:
         return None
+    added = _opened(ring, row, "countersignature")
+    return Signed(orjson.loads(_opened(ring, row, "document")), orjson.loads(added) if added else None, orjson.loads(_opened(ring, row, "opening")))
 
-    def opened(column: str, sealed: bytes) -> Any:
-        return orjson.loads(ring.unseal(agreement_place(ring.person_id, column, grant_id), sealed))
 
-    added = opened("countersignature", row.countersignature) if row.countersignature else None
-    return Signed(opened("document", row.document), added, opened("opening", row.opening))
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What its vendor may know of a grant; `asked` is its own request as JSON, `document` the file both sides keep."""
+
+    status: str
+    given_at: dt.datetime
+    expires_at: dt.datetime
+    clauses: tuple[Clause, ...]
+    asked: bytes
+    ticked: tuple[str, ...]
+    document: bytes | None
+
+
+_TOLD: Final = Prepared(
+    select(
+        grants.c.grant_id, grants.c.status, grants.c.version, grants.c.given_at, grants.c.expires_at, grants.c.clauses, grants.c.details,
+        agreement_rows.c.document, agreement_rows.c.countersignature,
+    )
+    .select_from(grants.outerjoin(agreement_rows, (agreement_rows.c.person_id == grants.c.person_id) & (agreement_rows.c.grant_id == grants.c.grant_id)))
+    .where(grants.c.person_id == bindparam("person"), grants.c.grant_id == bindparam("grant"))
+)  # fmt: skip
+
+
+def told(tx: Connection, ring: Keyring, grant_id: bytes) -> Told:
+    """A grant as its vendor is told of it, in one statement, and nothing that stays with the person; `NotFound` as in `one`."""
+    row = _TOLD.first(tx, {"person": ring.person_id, "grant": grant_id})
+    if row is None:
+        raise NotFound
+    asked, ticked = _asked(ring.unseal(place(ring.person_id, "details", grant_id), row.details))
+    document = _joined(_opened(ring, row, "document"), _opened(ring, row, "countersignature")) if row.document else None
+    return Told(row.status, row.given_at, row.expires_at, opened_clauses(ring, grant_id, row.version, row.clauses), asked, ticked, document)
+
+
+@lru_cache(maxsize=JOINED)
+def _asked(details: bytes) -> tuple[bytes, tuple[str, ...]]:
+    found = orjson.loads(details)
+    return orjson.dumps(found["request"]), tuple(found["shown"]["ticked"])
+
+
+@lru_cache(maxsize=JOINED)
+def _joined(by_person: bytes, countersignature: bytes) -> bytes:
+    return Signed(orjson.loads(by_person), orjson.loads(countersignature) if countersignature else None, {}).document
+
+
+_CHANGES: Final = Prepared(
+    select(changes.c.n, changes.c.statement).where(changes.c.person_id == bindparam("person"), changes.c.grant_id == bindparam("grant")).order_by(changes.c.n)
+)
 
 
 def changes_of(tx: Connection, ring: Keyring, grant_id: bytes) -> list[str]:
     """The signed statements of what changed under an agreement, in order."""
-    mine = (changes.c.person_id == ring.person_id) & (changes.c.grant_id == grant_id)
-    rows = tx.execute(select(changes.c.n, changes.c.statement).where(mine).order_by(changes.c.n))
-    return [ring.unseal(change_place(ring.person_id, grant_id, row.n), row.statement).decode() for row in rows]
+    rows = _CHANGES.run(tx, {"person": ring.person_id, "grant": grant_id})
+    return [ring.unseal(change_place(ring.person_id, grant_id, n), statement).decode() for n, statement in rows]
 
 
 def reads_under(tx: Connection, ring: Keyring, grant: str) -> list[dict[str, Any]]:
@@ -200,18 +260,18 @@ def _grant(ring: Keyring, row: AnyRow) -> Grant:
     )  # fmt: skip
 
 
-def _mine(ring: Keyring) -> Select[Any]:
-    return select(grants).where(grants.c.person_id == ring.person_id)
-
-
 def every(tx: Connection, ring: Keyring) -> list[Grant]:
     """All grants of the person, newest first."""
-    return [_grant(ring, row) for row in tx.execute(_mine(ring).order_by(grants.c.given_at.desc(), grants.c.grant_id))]
+    mine = select(grants).where(grants.c.person_id == ring.person_id)
+    return [_grant(ring, row) for row in tx.execute(mine.order_by(grants.c.given_at.desc(), grants.c.grant_id))]
+
+
+_ONE: Final = Prepared(select(grants).where(grants.c.person_id == bindparam("person"), grants.c.grant_id == bindparam("grant")))
 
 
 def one(tx: Connection, ring: Keyring, grant_id: bytes) -> Grant:
     """One grant of this person; anybody else's is `NotFound`, like a missing one."""
-    row = tx.execute(_mine(ring).where(grants.c.grant_id == grant_id)).first()
+    row = _ONE.first(tx, {"person": ring.person_id, "grant": grant_id})
     if row is None:
         raise NotFound
     return _grant(ring, row)

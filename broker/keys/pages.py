@@ -22,7 +22,7 @@ KINDS: Final = {
 def is_operator() -> bool:
     """Whether the person of this request is the broker's first, who set it up."""
     with current.broker().reading() as tx:
-        return people.everyone(tx)[:1] == [person().person_id]
+        return people.is_first(tx, person().person_id)
 
 
 def _operators_only() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ import rfc8785
 from sqlalchemy import Connection, Executable, bindparam, insert, select, update
 
 from broker.db import Prepared
-from broker.errors import BrokerError, LedgerUnavailable
+from broker.errors import BrokerError, LedgerUnavailable, Unsealable
 from broker.ledger import models, proofs
 from broker.ledger.proofs import b64, place
 from broker.opening import Broker
@@ -23,6 +24,7 @@ from broker.vault.envelope import OpenKey
 from broker.vault.heads import Signed
 from broker.vault.keys import Appending
 
+log = logging.getLogger(__name__)
 ACTS: Final = frozenset(
     {
         *("give", "narrow", "pause", "resume", "revoke", "expire", "read", "upload", "forget", "export", "import", "terms", "sign_in", "factor"),
@@ -30,7 +32,9 @@ ACTS: Final = frozenset(
     }
 )
 # What is entered even into a log that is not whole any more: nothing leaves by it, and nobody may be kept from it.
-ENTERED_ALWAYS: Final = frozenset({"pause", "narrow", "revoke", "expire", "forget", "sign_in", "recovery", "device", "key_destroyed", "restored"})
+ENTERED_ALWAYS: Final = frozenset(
+    {"pause", "narrow", "revoke", "expire", "forget", "sign_in", "recovery", "device", "factor", "terms", "settings", "key", "key_destroyed", "restored"}
+)
 REPEATS_SECONDS: Final = 60.0
 # Beyond this many different ones each denial is an entry of its own, so that memory has a bound.
 MOST_PENDING: Final = 10_000
@@ -242,15 +246,27 @@ class Denials:
         now = self._clock()
         with self._lock:
             ended = {same: self._pending.pop(same) for same, each in list(self._pending.items()) if everything or now >= each.until}
+        refused: BrokerError | None = None
         while ended:
             same, each = ended.popitem()
             try:
                 if each.repeats:
                     record(self._broker, each.person_id, replace(each.newest, times=each.repeats))
+            except Unsealable:
+                # Whoever erased everything has no ledger any more.
+                log.warning("%d denials of somebody without keys are not entered", each.repeats)
+            except BrokerError as why:
+                refused = why
+                self._put_back({same: each})
             except BaseException:
-                with self._lock:
-                    self._pending = {**ended, same: each, **self._pending}
+                self._put_back({**ended, same: each})
                 raise
+        if refused is not None:
+            raise refused
+
+    def _put_back(self, kept: dict[tuple[object, ...], _Repeated]) -> None:
+        with self._lock:
+            self._pending = {**kept, **self._pending}
 
     def close(self) -> None:
         """Enter what was counted and not yet entered."""

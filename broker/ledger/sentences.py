@@ -146,7 +146,7 @@ def _settings(entry: Entry, _who: str) -> str:
     kept = KINDS.get(entry.get("kept", ""))
     if kept is None:
         return "You changed your settings."
-    return f"You chose that {kept.label} are kept {'for ' + many(entry['days'], 'day') if entry.get('days') else 'for ever'}."
+    return f"You chose how long to keep {kept.label}: {many(entry['days'], 'day') if entry.get('days') else 'for ever'}."
 
 
 def _destroyed(entry: Entry, _who: str) -> str:

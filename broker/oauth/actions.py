@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
 
 from broker.db import AnyRow, Prepared, upsert
 from broker.errors import Conflict, TermsChanged, Unsealable
@@ -51,14 +51,14 @@ _USE: Final = Prepared(upsert(used_ids).on_conflict_do_nothing(), [column.name f
 
 def use_up(broker: Broker, ids: Sequence[Spent]) -> None:
     """Use up each id, or none, each in one statement: of parallel replays one wins. Raises the clash of one that was used before."""
-
-    def job(tx: Connection) -> None:
-        for each in ids:
-            if not _USE.run(tx, {"holder": each.holder, "jti": each.jti, "until": each.until}).rowcount:
-                raise each.clash
-
     if ids:
-        broker.write(job)
+        broker.write(lambda tx: _spend(tx, ids))
+
+
+def _spend(tx: Connection, ids: Sequence[Spent]) -> None:
+    for each in ids:
+        if not _USE.run(tx, {"holder": each.holder, "jti": each.jti, "until": each.until}).rowcount:
+            raise each.clash()
 
 
 def unused(proof: Proof) -> tuple[Prepared, dict[str, Any]]:
@@ -301,37 +301,55 @@ def _replayed(broker: Broker, client: Client, code: Credential, now: dt.datetime
         grant_actions.revoke(broker, code.person_id, row.grant_id, by={"role": "broker"}, reason="code_replayed", notice=notice)
 
 
-def refresh(broker: Broker, caller: Caller, form: Mapping[str, str], limits: Limits) -> Issued:
-    """A new access token for a refresh token of this client and key (rules T8, T9); the refresh token stays the same."""
-    shown = credentials.parse(broker.vault.route_key, "rt", form.get("refresh_token", ""))
-    if shown is None:
-        raise gate.invalid_grant()
-    now = broker.now()
-    mine = (tokens.c.person_id == shown.person_id) & (tokens.c.hash == shown.hash)
+_REFRESH_TOKEN: Final = Prepared(
+    select(tokens).where(
+        tokens.c.person_id == bindparam("person"), tokens.c.hash == bindparam("shown"), tokens.c.kind == "rt", tokens.c.ended_at.is_(None)
+    )
+)
+_INSERT_TOKEN: Final = Prepared(insert(tokens), [column.name for column in tokens.columns if column.name != "ended_at"])
 
-    def job(tx: Connection) -> Issued | None:
-        row = tx.execute(select(tokens).where(mine, tokens.c.kind == "rt", tokens.c.ended_at.is_(None))).first()
-        if row is None or row.client_id != caller.client.client_id or now >= row.expires_at or now - row.last_used_at > REFRESH_IDLE:
-            return None
-        if row.jkt != caller.jkt:
-            # Nothing is ended, or anyone who came by a refresh token could end a grant.
-            raise OtherKey(shown.person_id, row.grant_id)
-        grant = _live_grant(broker, tx, shown.person_id, row.grant_id, now)
-        if grant is None:
-            return None
-        if now - row.last_used_at >= DAY:
-            tx.execute(update(tokens).where(mine).values(last_used_at=now))
-        tx.execute(delete(tokens).where(tokens.c.person_id == shown.person_id, tokens.c.grant_id == row.grant_id, tokens.c.expires_at <= now))
-        limited_to = _limited(form, grant, limits)
-        access = credentials.mint(broker.vault.route_key, "at", shown.person_id)
-        until = min(now + ACCESS_TOKEN_LIVES, grant.expires_at)
-        tx.execute(insert(tokens).values(_token_row(access, caller, grant.grant_id, " ".join(limited_to), now, until)))
-        return Issued(access.text, shown.text, grant, limited_to, int((until - now).total_seconds()))
+
+def refresh(broker: Broker, caller: Caller, ids: Sequence[Spent], form: Mapping[str, str], check: Callable[[], None], limits: Limits) -> Issued:
+    """A new access token for a refresh token of this client and key (rules T8, T9); the refresh token stays the same.
+
+    The caller's ids are used up first, in the same transaction, and stay used up whatever is refused after them. `check` is the form's own.
+    """
+    now = broker.now()
+
+    def job(tx: Connection) -> Issued | gate.Refused:
+        _spend(tx, ids)
+        try:
+            check()
+            return _refreshed(broker, tx, caller, form, limits, now)
+        except gate.Refused as refused:
+            return refused
 
     issued = broker.write(job)
-    if issued is None:
-        raise gate.invalid_grant()
+    if isinstance(issued, gate.Refused):
+        raise issued
     return issued
+
+
+def _refreshed(broker: Broker, tx: Connection, caller: Caller, form: Mapping[str, str], limits: Limits, now: dt.datetime) -> Issued:
+    """Writes nothing before everything has been checked: what it refuses does not undo what was written before."""
+    shown = credentials.parse(broker.vault.route_key, "rt", form.get("refresh_token", ""))
+    row = _REFRESH_TOKEN.first(tx, {"person": shown.person_id, "shown": shown.hash}) if shown else None
+    if shown is None or row is None or row.client_id != caller.client.client_id or now >= row.expires_at or now - row.last_used_at > REFRESH_IDLE:
+        raise gate.invalid_grant()
+    if row.jkt != caller.jkt:
+        # Nothing is ended, or anyone who came by a refresh token could end a grant.
+        raise OtherKey(shown.person_id, row.grant_id)
+    grant = _live_grant(broker, tx, shown.person_id, row.grant_id, now)
+    if grant is None:
+        raise gate.invalid_grant()
+    limited_to = _limited(form, grant, limits)
+    if now - row.last_used_at >= DAY:
+        mine = (tokens.c.person_id == shown.person_id) & (tokens.c.hash == shown.hash)
+        tx.execute(update(tokens).where(mine).values(last_used_at=now))
+    access = credentials.mint(broker.vault.route_key, "at", shown.person_id)
+    until = min(now + ACCESS_TOKEN_LIVES, grant.expires_at)
+    _INSERT_TOKEN.run(tx, _token_row(access, caller, grant.grant_id, " ".join(limited_to), now, until))
+    return Issued(access.text, shown.text, grant, limited_to, int((until - now).total_seconds()))
 
 
 def revoke_token(broker: Broker, client: Client, text: str) -> None:
@@ -382,6 +400,8 @@ def sweep(broker: Broker) -> None:
 
     def job(tx: Connection) -> None:
         tx.execute(delete(used_ids).where(used_ids.c.until < now))
+        # Here and not at each refresh, which would have to look through all of the person's for them.
+        tx.execute(delete(tokens).where(tokens.c.kind == "at", tokens.c.expires_at <= now))
         unopened = pushed_requests.c.opened_at.is_(None) & (pushed_requests.c.expires_at < now)
         tx.execute(delete(pushed_requests).where(unopened | (pushed_requests.c.expires_at < now - ANSWERABLE_AT_MOST)))
 

@@ -1,7 +1,7 @@
 """Who calls an OAuth endpoint: one client, authenticated in exactly one way (rules A6, A7, T14)."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from broker.oauth import assertion, gate
@@ -35,7 +35,7 @@ class Spent:
     holder: str
     jti: bytes
     until: dt.datetime
-    clash: gate.Refused
+    clash: Callable[[], gate.Refused]
 
 
 def authenticate(broker: Broker, form: Mapping[str, str], authorization: str | None) -> tuple[Client, list[Spent]]:
@@ -50,17 +50,18 @@ def authenticate(broker: Broker, form: Mapping[str, str], authorization: str | N
         raise gate.invalid_client()
     if not text:
         return _public_client(broker, form), []
-    client_id = assertion.peek(text)
+    shown = assertion.read(text)
+    client_id = shown.client_id
     client = _named(broker, client_id)
     known = client is not None and client.enabled and not client.public
     try:
-        verified = assertion.verify(text, client_id=client_id, keys=client.keys if known and client else (), audience=broker.settings.origin, now=broker.now())
+        verified = assertion.verify(shown, keys=client.keys if known and client else (), audience=broker.settings.origin, now=broker.now())
     except assertion.NotVerified:
         raise gate.invalid_client() from None
     named = form.get("client_id", client_id)
     if client is None or not known or named != client_id or form.get("client_assertion_type") != assertion.TYPE:
         raise gate.invalid_client()
-    return client, [Spent(client_id, verified.jti, verified.until, Replayed(client))]
+    return client, [Spent(client_id, verified.jti, verified.until, lambda: Replayed(client))]
 
 
 def _named(broker: Broker, client_id: str) -> Client | None:

@@ -36,6 +36,7 @@ from policies.vocabulary import FIELDS, KINDS
 
 OWN: Final = "own-extension"
 MADE_BY_THE_BROKER: Final = frozenset({"cart_abandoned"})
+OTHER_PROGRAM: Final = "What you gave {domain} before went to another program of its than this one, which calls itself {name}."
 
 
 @dataclass(slots=True)
@@ -80,6 +81,11 @@ class Consent:
             ("it can read nothing, until you resume it, by", [grant for grant in live if grant.state(now) == "paused" and grant.countersigned_at]),
         ]
         return [(sentence, grants) for sentence, grants in groups if grants]
+
+    @property
+    def first(self) -> bool:
+        """Whether this very program was given nothing yet; its vendor may have others, which somebody else may run."""
+        return all(grant.client_id != self.client.client_id for grant in self.earlier)
 
     @property
     def own(self) -> bool:
@@ -129,6 +135,8 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
         raise TermsChanged
     made = Consent(opened, pushed, client, terms, version, proposal, told, earlier, digest, choices.read(proposal, clauses, form))
     made.doubts = [] if client.public else doubts(client.name, client.domain, known)
+    if earlier and made.first and not client.public:
+        made.doubts.append(OTHER_PROGRAM.format(domain=client.domain, name=client.name))
     for choice in made.choices:
         choice.narrowed = narrowings(made, choice.id)
     _refuse_hollow(made, now)
@@ -185,7 +193,7 @@ def step_up(consent: Consent, clauses: Sequence[Clause], now: dt.datetime) -> st
     """Why giving this needs a fresh sign-in (a reason of `confirming`): a new vendor, something sensitive, or more than a running grant gives; else ""."""
     if consent.own:
         return ""
-    if not consent.earlier:
+    if consent.first:
         return "new-vendor"
     running = [clause for grant in consent.earlier if grant.state(now) in grant_queries.LIVE for clause in grant.clauses]
     more = [clause for clause in clauses if not any(clause <= each for each in running)]

@@ -23,7 +23,7 @@ _CLIENT: Final[Json] = {
 }
 # What any form can be refused with, and any client.
 _FORM: Final = {400: ("invalid_request",), 401: ("invalid_client",), 413: ("invalid_request",), 415: ("invalid_request",)}
-_STORES: Final = (errors.RateLimit, errors.Busy, errors.OutcomeUnknown, errors.Sealed)
+_STORES: Final = (errors.RateLimit, *openapi.STORES)
 _PROVED: Final = ("invalid_dpop_proof", "use_dpop_nonce")
 
 

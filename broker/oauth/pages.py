@@ -6,7 +6,7 @@ import secrets
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from flask import Blueprint, g, redirect, render_template, request, url_for
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
@@ -29,8 +29,8 @@ pages: Final = Blueprint("consent", __name__)
 BROWSER_SECONDS: Final = 24 * 3600
 BYTES_OF_ID: Final = 16
 TOO_FEW_KEYS: Final = (
-    "One key alone opens this broker; if it were lost, so would be everything you agree to. Whoever set the broker up makes a second one "
-    "under Keys first. Nothing was given, and this request still waits for your answer."
+    "Nothing was given yet: one key alone opens this broker, and if it were lost, so would be everything you agree to. "
+    "First a second key is made here; the request waits for your answer meanwhile."
 )
 
 
@@ -205,7 +205,8 @@ def _about(made: Consent) -> dict[str, Any]:
 
 def _give(broker: Broker, who: Person, made: Consent, now: dt.datetime) -> Any:
     if not made.own and not keys.enough(broker):
-        raise errors.Conflict(TOO_FEW_KEYS)
+        flash(TOO_FEW_KEYS, "warn")
+        return redirect(url_for("keys.index", next=url_for("consent.show", request_id=made.opened.request_id.hex())), 303)
     clauses = consent.absolute(made, now)
     reason = consent.step_up(made, clauses, now)
     if reason:
@@ -226,8 +227,8 @@ def _give(broker: Broker, who: Person, made: Consent, now: dt.datetime) -> Any:
 
 
 def _first(made: Consent, given: grant_actions.Given) -> Notice | None:
-    """What the person hears of their first grant to a vendor."""
-    if made.own or made.earlier:
+    """What the person hears of their first grant to a program of a vendor."""
+    if made.own or not made.first:
         return None
     return Notice("new-vendor", {"client": made.client.client_id, "vendor": made.client.vendor_id, "grant": grant_queries.to_text(given.grant_id)})
 

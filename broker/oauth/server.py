@@ -46,20 +46,26 @@ class RefreshGrant(RefreshTokenGrant):
     """`grant_type=refresh_token`; the refresh token is not rotated (rule T8)."""
 
     def validate_token_request(self) -> None:
-        """Authenticate the client; everything else is checked where the token is issued."""
-        self.caller = self.server.authenticate_client(self.request, [])
+        """Authenticate the client; its ids are used up, and everything else is checked, where the token is issued: one durable commit, not two."""
+        self.caller, self.ids = server().identify(self.request, "token")
 
     def create_token_response(self) -> Any:
         """Issue another access token."""
         request: Any = self.request
-        form, caller = request.form, self.caller
-        if not form.get("refresh_token"):
-            raise gate.invalid_request("Send refresh_token.")
-        gate.check_resource(form, current.broker().settings.origin)
+        broker, form, caller = current.broker(), request.form, self.caller
+
+        def check() -> None:
+            if not form.get("refresh_token"):
+                raise gate.invalid_request("Send refresh_token.")
+            gate.check_resource(form, broker.settings.origin)
+
         try:
-            return 200, answer(actions.refresh(current.broker(), caller, form, schemas.limits)), []
+            return 200, answer(actions.refresh(broker, caller, self.ids, form, check, schemas.limits)), []
         except actions.OtherKey as other:
             _tell(other, caller.client)
+            raise
+        except callers.Replayed as replayed:
+            _tell_of_replay(replayed.client, form)
             raise
 
 
@@ -86,7 +92,17 @@ class Server(AuthorizationServer):
         return made
 
     def authenticate_client(self, request: Any, methods: object, endpoint: str = "token") -> Any:  # noqa: ARG002 - Authlib's signature
-        """Our own client authentication, then the proof of its key, then both used up (rule T4); the answer is a `Caller`.
+        """Our own client authentication, then the proof of its key, then both used up (rule T4); the answer is a `Caller`."""
+        caller, ids = self.identify(request, endpoint)
+        try:
+            actions.use_up(current.broker(), ids)
+        except callers.Replayed as replayed:
+            _tell_of_replay(replayed.client, request.payload.data)
+            raise
+        return caller
+
+    def identify(self, request: Any, endpoint: str) -> tuple[callers.Caller, list[callers.Spent]]:
+        """Who calls, and the ids that have to be used up before anything is done for them.
 
         Failures are counted per address, successes per client.
         """
@@ -102,13 +118,8 @@ class Server(AuthorizationServer):
             quota.count(endpoint, f"{client.client_id} {current.address()}" if client.public else client.client_id)
         proof = _proof(request, endpoint)
         if proof is not None:
-            ids.append(callers.Spent(proof.jkt, proof.jti, proof.until, bad_proof()))
-        try:
-            actions.use_up(broker, ids)
-        except callers.Replayed as replayed:
-            _tell_of_replay(replayed.client, request.payload.data)
-            raise
-        return callers.Caller(client, proof.jkt if proof else "")
+            ids.append(callers.Spent(proof.jkt, proof.jti, proof.until, bad_proof))
+        return callers.Caller(client, proof.jkt if proof else ""), ids
 
     def save_token(self, token: object, request: object) -> None:
         """Never used: tokens are written in the transaction that uses up the code."""

@@ -114,6 +114,11 @@ def everyone(tx: Connection) -> list[bytes]:
     return list(tx.execute(select(people.c.person_id).order_by(people.c.made_at)).scalars())
 
 
+def is_first(tx: Connection, person_id: bytes) -> bool:
+    """Whether this is the broker's first person, who set it up."""
+    return everyone(tx)[:1] == [person_id]
+
+
 def open_link(broker: Broker, tx: Connection, credential: Credential) -> AnyRow | None:
     """The one-use link that can still be used; its `person_id` is whom it lets in again, None for somebody new."""
     row = tx.execute(select(sign_up_links).where(sign_up_links.c.hash == credential.hash)).first()

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 VOID: Final = (tokens, codes, sessions, requests, recovery_codes)
 NOBODYS_VOID: Final = (sign_up_links, invites, pushed_requests)
 # Bytes of any length that are no envelope.
-NOT_SEALED: Final = frozenset({"ledger_heads.frontier", "shreds.key_ids", "passkeys.credential_id", "passkeys.public_key"})
+NOT_SEALED: Final = frozenset({"ledger_heads.frontier", "passkeys.credential_id", "passkeys.public_key"})
 _SEALED: Final = bytes((FORMAT, ROWS))
 _HOSTS: Final = bytes(16)
 STRANGE: Final = "keys.db opens nothing of what data.db keeps. Put the two files back that belong together, best both of one backup; nothing was changed."
@@ -96,8 +96,8 @@ def _revived(broker: Broker) -> Iterator[tuple[bytes, list[bytes]]]:
     """Of each person the keys that were destroyed and are here, but for those that a shredding under way is about to destroy."""
     here = {person_id: gone & broker.vault.keys_of(person_id) for person_id, gone in heads.destroyed(broker.heads).items()}
     with broker.reading() as tx:
-        going = b"".join(tx.execute(select(shreds.c.key_ids)).scalars())
-    under_way = {going[start : start + 16] for start in range(0, len(going), 16)}
+        months = tx.execute(select(shreds.c.person_id, shreds.c.kind, shreds.c.month).where(shreds.c.destroyed_at.is_(None))).all()
+    under_way = {key_id for row in months for key_id in broker.vault.keys_of_month(bytes(row.person_id), row.kind, row.month)}
     for person_id, found in here.items():
         # Once more, since one that was under way may have ended meanwhile.
         left = (found - under_way) and found & broker.vault.keys_of(person_id) - under_way

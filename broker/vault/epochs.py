@@ -80,7 +80,7 @@ def people(store: Store) -> int:
 
 
 def finish(store: Store, root: Root, number: int, hand_over: Callable[[Connection, bytes], None]) -> bytes:
-    """Destroy every older epoch, renew ROOT and wrap it for every slot and process; then nothing of the old keys is left in the file.
+    """Destroy every older epoch, renew ROOT and wrap it for every slot and process.
 
     Returns the new ROOT. Whoever came while the others were moved came under the new epoch already.
     """
@@ -91,5 +91,4 @@ def finish(store: Store, root: Root, number: int, hand_over: Callable[[Connectio
         hand_over(tx, fresh)
         tx.execute(update(epochs).where(epochs.c.epoch == number).values(wrapped_kek=_root_key(fresh).seal(_PLACE.at(number), raw)))
         slots.rewrap(tx, fresh)
-    store.vacuum()
     return fresh

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from sqlalchemy import Connection, Select, delete, select, update
 
 from broker.db import AnyRow, Store
-from broker.errors import Busy, Sealed, Unsealable
+from broker.errors import Sealed, Unsealable
 from broker.vault import derive
 from broker.vault.envelope import HEADER_BYTES, WRAPS, OpenKey, Place, key_id_of, seal_to, unseal_with
 from broker.vault.models import person_keys, person_wraps
@@ -102,13 +102,11 @@ def renewed(tx: Connection, keks: Mapping[int, OpenKey], epoch: int, person_id: 
 class Keyring:
     """One person's keys while they are open in this process: sealing, opening, blind tags, aliases."""
 
-    def __init__(
-        self, store: Store, keks: Mapping[int, OpenKey], person_id: bytes, log_tag: Callable[[str], bytes], on_renewed: Callable[[], None] = lambda: None
-    ) -> None:  # fmt: skip
-        """`keks` are the open epochs' keys. Raises `Unsealable` where the person has no keys, or no longer, `OtherEpoch` where none of `keks` is theirs."""
+    def __init__(self, store: Store, kek: Callable[[int], OpenKey | None], person_id: bytes, log_tag: Callable[[str], bytes]) -> None:
+        """`kek` gives the key of an epoch. Raises `Unsealable` where the person has no keys, or no longer."""
         self.person_id = person_id
         self.log_tag = log_tag
-        self._on_renewed = on_renewed
+        self._kek = kek
         self.opened = time.monotonic()
         self._store = store
         self._lock = threading.RLock()
@@ -118,10 +116,7 @@ class Keyring:
             rows = {row.role: row for row in tx.execute(self._wraps().where(person_keys.c.role.in_(("person", "index", "ledger"))))}
         if len(rows) != len(("person", "index", "ledger")):
             raise Unsealable
-        kek = keks.get(int(rows["person"].holder.partition(":")[2]))
-        if kek is None:
-            raise OtherEpoch
-        self._parent = OpenKey(rows["person"].key_id, kek.unseal(self._place(rows["person"]), rows["person"].wrapped), WRAPS)
+        self._parent = self._opened_parent(rows["person"])
         self._index = self._parent.unseal(self._place(rows["index"]), rows["index"].wrapped)
         self._ledger_private = self._parent.unseal(self._place(rows["ledger"]), rows["ledger"].wrapped)
         self._ledger_id: bytes = rows["ledger"].key_id
@@ -129,6 +124,24 @@ class Keyring:
         # Such as statements that hold this person's blind tags.
         self._remembered: dict[object, Any] = {}
         self.tag: Callable[[str, str, str], Callable[[str | bytes], bytes]] = lru_cache(maxsize=256)(self._tag)
+
+    def _opened_parent(self, row: AnyRow) -> OpenKey:
+        kek = self._kek(int(row.holder.partition(":")[2]))
+        if kek is None:
+            raise OtherEpoch
+        return OpenKey(row.key_id, kek.unseal(self._place(row), row.wrapped), WRAPS)
+
+    def _renew_parent(self, tx: Connection | None) -> None:
+        """Open the person's own key again: another process, or thread, has renewed it since. Raises `Unsealable` where they have none any more."""
+        wanted = self._wraps().where(person_keys.c.role == "person")
+        if tx is not None:
+            row = tx.execute(wanted).first()
+        else:
+            with self._store.reading() as fresh:
+                row = fresh.execute(wanted).first()
+        if row is None:
+            raise Unsealable
+        self._parent = self._opened_parent(row)
 
     def _place(self, row: AnyRow) -> bytes:
         return wrap_place(self.person_id, row.key_id, row.holder)
@@ -156,7 +169,7 @@ class Keyring:
 
     def pairwise(self, vendor_id: str) -> bytes:
         """The id under which one vendor knows this person, 16 bytes."""
-        return derive.tagger(self._index, "pairwise")(vendor_id)
+        return self.remember(("pairwise", vendor_id), lambda: derive.tagger(self._index, "pairwise")(vendor_id))
 
     def signer(self, vendor_id: str) -> Signer:
         """The key with which this person signs what concerns one vendor; made, durably, at its first use. No two vendors see the same (rule S2)."""
@@ -172,7 +185,7 @@ class Keyring:
         with self._store.writing() as tx:
             row = tx.execute(wanted).first()
             if row is not None:
-                return self._unwrap(row)
+                return self._unwrap(row, tx)
             seed = os.urandom(SEED_BYTES)
             self._keep(tx, key_id, seed, role="signing")
         return seed
@@ -209,7 +222,7 @@ class Keyring:
                     .where(person_keys.c.person_id == self.person_id, person_keys.c.key_id == row.key_id)
                     .values(seals=person_keys.c.seals + block)
                 )
-                opened = OpenKey(row.key_id, self._unwrap(row))
+                opened = OpenKey(row.key_id, self._unwrap(row, tx))
         self._by_id[opened.key_id] = opened
         return opened, block
 
@@ -225,17 +238,18 @@ class Keyring:
             return
         above = (person_keys.c.person_id == self.person_id) & (person_keys.c.key_id == self._parent.key_id)
         if tx.execute(select(person_keys.c.key_id).where(above)).first() is None:
-            # Their own key was renewed since these were opened: what would be wrapped under the old one could never be opened.
-            self._on_renewed()
-            raise Busy(retry_after=1)
+            # What would be wrapped under the old one could never be opened.
+            self._renew_parent(tx)
         holder = f"key:{self._parent.key_id.hex()}"
         wrapped = self._parent.seal(wrap_place(self.person_id, key_id, holder), secret)
         tx.execute(person_keys.insert().values(person_id=self.person_id, key_id=key_id, role=role, kind=kind, month=month, state="active", seals=seals))
         tx.execute(person_wraps.insert().values(person_id=self.person_id, key_id=key_id, holder=holder, wrapped=wrapped))
 
-    def _unwrap(self, row: AnyRow) -> bytes:
+    def _unwrap(self, row: AnyRow, tx: Connection | None = None) -> bytes:
         if row.holder.startswith("public:"):
             return unseal_with(self._ledger_private, self._place(row), row.wrapped)
+        if row.holder != f"key:{self._parent.key_id.hex()}":
+            self._renew_parent(tx)
         return self._parent.unseal(self._place(row), row.wrapped)
 
     def unseal(self, place: bytes, envelope: bytes) -> bytes:

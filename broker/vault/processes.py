@@ -37,9 +37,9 @@ class Member:
             return None
 
     def hand_over(self, tx: Connection, root: bytes) -> None:
-        """Seal ROOT to every other process; this one knows it."""
+        """Seal ROOT to every process, this one too: what stands in its row is the newest there is."""
         for row in tx.execute(select(processes.c.process_id, processes.c.public)).all():
-            wrapped = None if row.process_id == self.id else seal_to(row.public, row.process_id, _PLACE.at(row.process_id), root)
+            wrapped = seal_to(row.public, row.process_id, _PLACE.at(row.process_id), root)
             tx.execute(update(processes).where(processes.c.process_id == row.process_id).values(wrapped_root=wrapped))
 
     def forget(self, tx: Connection) -> None:

@@ -3,18 +3,19 @@
 With no slot open the broker is sealed: it hands out no keyring, only what is needed to append to ledgers.
 """
 
+import contextlib
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 
-from broker.db import Store
-from broker.errors import Busy, Conflict, Sealed
+from broker.db import DatabaseFailed, Store
+from broker.errors import Busy, Conflict, Sealed, Unsealable
 from broker.vault import derive, epochs, slots
 from broker.vault.envelope import WRAPS, OpenKey, new_key_pair
 from broker.vault.keys import Appender, Appending, Keyring, OtherEpoch, renewed, wrap_place
@@ -22,12 +23,23 @@ from broker.vault.models import host_keys, person_keys, person_wraps
 from broker.vault.processes import Member
 from broker.vault.slots import NoKey, Slot
 
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+LOCK: Final = "keys.lock"
 KEYRING_SECONDS: Final = 300.0
 KEYRINGS: Final = 1000
 # A sealed process looks no more often than this whether another one was unlocked.
 LOOK_SECONDS: Final = 0.5
 LEAST_SLOTS: Final = 2
 _HOST: Final = ("route", "pepper", "cookie", "cursor", "nonce")
+
+
+def _of_month(person_id: bytes, kind: str, month: str) -> ColumnElement[bool]:
+    keys = person_keys.c
+    return (keys.person_id == person_id) & (keys.kind == kind) & (keys.month == month) & (keys.role == "data")
 
 
 class Vault:
@@ -38,6 +50,8 @@ class Vault:
         self._store = store
         self._key_file = key_file
         self._lock = threading.Lock()
+        self._turn = threading.RLock()
+        self._depth = 0
         self._rings: OrderedDict[bytes, Keyring] = OrderedDict()
         # Never seen outside the vault.
         self._root: bytes | None = None
@@ -94,9 +108,11 @@ class Vault:
     def _look(self, *, always: bool = False) -> None:
         """Take ROOT from another process that has it, or has a newer one; `always` learn the epochs anew."""
         with self._store.reading() as tx:
-            root = self._member.received(tx) or (self._root if always else None)
-            if root is not None:
-                self._keks, self._root = epochs.opened(tx, root), root
+            for root in (self._member.received(tx), self._root if always else None):
+                if root is not None:
+                    with contextlib.suppress(Unsealable):
+                        self._keks, self._root = epochs.opened(tx, root), root
+                        return
 
     def unlock(self, kind: str, secret: bytes | str) -> bool:
         """Open the vault in every process by one slot's secret; False where none of this kind fits."""
@@ -137,7 +153,7 @@ class Vault:
         """Hand ROOT to processes that came after it was opened; called by the sweep."""
         if self._root is not None:
             with self._store.writing() as tx:
-                self._member.hand_over(tx, self._root)
+                self._member.hand_over(tx, self._newest(tx))
 
     def slots(self) -> list[Slot]:
         """Every slot; works while sealed."""
@@ -189,6 +205,10 @@ class Vault:
         that, or a kill, left half done.
         """
         self._open()
+        with self.turn():
+            return self._rotate(progress, before_end)
+
+    def _rotate(self, progress: Callable[[int, int], None], before_end: Callable[[], None]) -> int:
         number = epochs.begin(self._store, self._newest)
         self._look(always=True)
         epochs.move(self._store, self._keks, number, progress)
@@ -197,6 +217,9 @@ class Vault:
         # Only now: a copy of keys.db from before opens by the old key file alone, which goes.
         self._renew_key_file()
         self._look(always=True)
+        # The old keys are overwritten already; that the file is not written anew as well must not undo what is durable.
+        with contextlib.suppress(*DatabaseFailed):
+            self._store.vacuum()
         return number
 
     def opens(self, copy: Store) -> int:
@@ -206,8 +229,22 @@ class Vault:
             keks = epochs.opened(tx, self._root or b"")
             people = list(tx.execute(select(person_keys.c.person_id).where(person_keys.c.role == "person")).scalars())
         for person_id in people:
-            Keyring(copy, keks, person_id, self.log_tag(person_id))
+            Keyring(copy, keks.get, person_id, self.log_tag(person_id))
         return len(people)
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """One process at a time renews or destroys keys; the others wait. Elsewhere than on POSIX there is one process alone."""
+        with self._turn, contextlib.ExitStack() as stack:
+            self._depth += 1
+            stack.callback(self._end_turn)
+            if self._depth == 1 and fcntl is not None:
+                file = stack.enter_context((self._store.path.parent / LOCK).open("a"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _end_turn(self) -> None:
+        self._depth -= 1
 
     def _renew_key_file(self) -> None:
         """A new secret in the key file: an old copy of keys.db opens by the old one alone. At every moment one of the two opens the vault."""
@@ -227,11 +264,13 @@ class Vault:
                 slots.remove(tx, slot.id)
 
     def _newest(self, tx: Connection) -> bytes:
-        """ROOT as it is inside this transaction; raises `Sealed`."""
-        root = self._member.received(tx) or self._root
-        if root is None:
-            raise Sealed
-        return root
+        """ROOT as it is inside this transaction: what opens the epoch in force, and nothing else is ever wrapped under. Raises `Sealed` or `Busy`."""
+        known = [root for root in (self._member.received(tx), self._root) if root is not None]
+        for root in known:
+            with contextlib.suppress(Unsealable):
+                epochs.opened(tx, root)
+                return root
+        raise Busy(retry_after=1) if known else Sealed
 
     def _open(self) -> None:
         if self.sealed:
@@ -281,7 +320,6 @@ class Vault:
             ring = self._opened(person_id)
         except OtherEpoch:
             # Their key was moved under a new epoch between the two looks.
-            self._look(always=True)
             ring = self._opened(person_id)
         with self._lock:
             self._rings[person_id] = ring
@@ -289,8 +327,14 @@ class Vault:
                 self._rings.popitem(last=False)
         return ring
 
+    def kek(self, epoch: int) -> OpenKey | None:
+        """The key of an epoch; one that this process does not know yet was begun by another."""
+        if epoch not in self._keks:
+            self._look(always=True)
+        return self._keks.get(epoch)
+
     def _opened(self, person_id: bytes) -> Keyring:
-        return Keyring(self._store, self._keks, person_id, self.log_tag(person_id), lambda: self._drop(person_id))
+        return Keyring(self._store, self.kek, person_id, self.log_tag(person_id))
 
     def _drop(self, person_id: bytes) -> None:
         with self._lock:
@@ -302,7 +346,7 @@ class Vault:
 
     def retire(self, person_id: bytes, kind: str, month: str) -> list[bytes]:
         """The ids of the data keys of a month, none of which is sealed with any more; the next value gets a new one."""
-        mine = (person_keys.c.person_id == person_id) & (person_keys.c.kind == kind) & (person_keys.c.month == month) & (person_keys.c.role == "data")
+        mine = _of_month(person_id, kind, month)
         with self._store.writing() as tx:
             tx.execute(update(person_keys).where(mine).values(state="retired"))
             ids = list(tx.execute(select(person_keys.c.key_id).where(mine)).scalars())
@@ -331,6 +375,11 @@ class Vault:
         """The ids of every key of a person."""
         with self._store.reading() as tx:
             return set(tx.execute(select(person_keys.c.key_id).where(person_keys.c.person_id == person_id)).scalars())
+
+    def keys_of_month(self, person_id: bytes, kind: str, month: str) -> set[bytes]:
+        """The ids of the data keys of a month."""
+        with self._store.reading() as tx:
+            return set(tx.execute(select(person_keys.c.key_id).where(_of_month(person_id, kind, month))).scalars())
 
     def has_keys(self, person_id: bytes) -> bool:
         """Whether anything of a person could still be opened."""

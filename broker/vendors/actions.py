@@ -80,7 +80,8 @@ def register(broker: Broker, shown: Credential, metadata: dict[str, Any]) -> str
 
 def _new_id(name: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")[:40] or "client"
-    return f"{slug}-{os.urandom(4).hex()}"
+    # Many call themselves alike, and of 32 bits two would soon be the same.
+    return f"{slug}-{os.urandom(8).hex()}"
 
 
 def _insert(tx: Connection, client_id: str, metadata: dict[str, Any], now: dt.datetime, checked_at: dt.datetime | None = None) -> None:

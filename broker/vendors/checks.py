@@ -37,7 +37,9 @@ def check_key(key: dict[str, Any]) -> None:
     """A public key we can verify with: P-256, Ed25519 (no point of small order), or RSA of 2048 to 4096 bits. Raises `ValidationError`."""
     if _PRIVATE & set(key):
         raise ValidationError("This key set contains a private or symmetric key. Send public keys only, and replace that key: it is no longer secret.")
-    if (key.get("kty"), key.get("crv")) not in {("EC", "P-256"), ("OKP", "Ed25519"), ("RSA", None)}:
+    kind, curve = key.get("kty"), key.get("crv")
+    # Anything may stand in a document, and not everything can be looked up.
+    if not isinstance(kind, str) or not isinstance(curve, str | None) or (kind, curve) not in {("EC", "P-256"), ("OKP", "Ed25519"), ("RSA", None)}:
         raise ValidationError("Use keys of type EC P-256, OKP Ed25519 or RSA.")
     if "kid" in key and not isinstance(key["kid"], str):
         raise ValidationError("A key's kid is a text.")

@@ -7,15 +7,18 @@ from typing import Any, Final
 
 from flask import Blueprint, render_template, request
 
-from broker import current
+from broker import current, errors
+from broker.confirming import fresh
 from broker.fetching import is_host
 from broker.grants import queries as grants
 from broker.oauth import queries as oauth
+from broker.people import queries as people
 from broker.session import person, signed_in
 from broker.terms import queries as terms
 from broker.vendors import actions, queries
 
 pages: Final = Blueprint("vendors", __name__)
+TAKEN: Final = "{domain} has registered here already and needs no invite. A second program of its own is added with `broker client add`."
 
 
 @dataclass(slots=True)
@@ -52,11 +55,16 @@ def _known() -> list[Known]:
     return sorted(found.values(), key=lambda each: each.since, reverse=True)
 
 
+def _may_invite() -> bool:
+    with current.broker().reading() as tx:
+        return people.is_first(tx, person().person_id)
+
+
 def _page(mistake: str = "", *, domain: str = "", token: str = "", status: int = 200) -> Any:
     wrong = {"domain": mistake} if mistake else {}
     page = render_template(
         "vendors/list.html", vendors=_known(), errors=wrong, failed=bool(wrong), typed=domain, token=token, days=actions.INVITE_LIVES.days,
-        origin=current.broker().settings.origin, now=current.broker().now(),
+        may_invite=_may_invite(), origin=current.broker().settings.origin, now=current.broker().now(),
     )  # fmt: skip
     return page, status
 
@@ -71,10 +79,17 @@ def index() -> Any:
 @pages.post("/vendors/invite")
 @signed_in
 def invite() -> Any:
-    """A token with which a vendor registers itself for its domain; shown once."""
+    """A token with which a vendor registers itself for its domain; shown once. The broker's first person makes it: a domain is one for everybody here."""
     domain = request.form.get("domain", "").strip().lower()
+    if not _may_invite():
+        raise errors.NotFound
     if not is_host(domain):
         return _page("Write the vendor's address alone, such as books.example.", domain=domain, status=422)
     broker = current.broker()
+    with broker.reading() as tx:
+        taken = queries.is_known(tx, domain)
+    if taken:
+        return _page(TAKEN.format(domain=domain), domain=domain, status=422)
+    fresh("invite")
     broker.limits.count("invite", person().person_id.hex())
     return _page(domain=domain, token=actions.invite(broker, domain).text)

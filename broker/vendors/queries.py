@@ -2,10 +2,11 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
+from broker.db import Prepared
 from broker.vault.credentials import Credential
 from broker.vendors.models import clients, invites, vendors
 
@@ -49,9 +50,12 @@ _JOINED = select(clients, vendors.c.domain, vendors.c.name.label("vendor_name"),
 )
 
 
+_ONE: Final = Prepared(_JOINED.where(clients.c.client_id == bindparam("client")))
+
+
 def client(tx: Connection, client_id: str) -> Client | None:
     """The client with this id, enabled or not."""
-    row = tx.execute(_JOINED.where(clients.c.client_id == client_id)).first()
+    row = _ONE.first(tx, {"client": client_id})
     if row is None:
         return None
     return Client(
@@ -65,6 +69,11 @@ def invited(tx: Connection, shown: Credential, now: dt.datetime) -> str | None:
     """The domain that the holder of this invite can register a client for; None where the invite is no longer good."""
     row = tx.execute(select(invites).where(invites.c.hash == shown.hash)).first()
     return str(row.domain) if row is not None and row.used_at is None and now < row.expires_at else None
+
+
+def is_known(tx: Connection, domain: str) -> bool:
+    """Whether a client was registered for this domain."""
+    return tx.execute(select(vendors.c.vendor_id).where(vendors.c.vendor_id == f"https://{domain}")).first() is not None
 
 
 def registered_domains(tx: Connection) -> list[str]:

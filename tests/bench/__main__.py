@@ -9,12 +9,14 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 sys.path.extend(str(Path(__file__).resolve().parents[up] / below) for up, below in ((0, ""), (1, ""), (1, "faults"), (2, "")))
 
 import inside
 import ledgers
+import peers
 import serving
 import stores
 from report import TURNS, Line, rate, table
@@ -28,9 +30,17 @@ class Run:
 
     kept: Path
     work: Path
-    small: stores.Store
-    big: stores.Store
     quick: bool
+
+    @cached_property
+    def small(self) -> stores.Store:
+        """The store of 10^4 events, once a case asks for it."""
+        return stores.opened(self.kept, self.work, SMALL)
+
+    @cached_property
+    def big(self) -> stores.Store:
+        """The store of 10^6 events (10^5 if it shall be quick), once a case asks for it."""
+        return stores.opened(self.kept, self.work, 100_000 if self.quick else LARGE)
 
     @property
     def turns(self) -> int:
@@ -70,12 +80,13 @@ GROUPS: dict[str, Callable[[Run], list[Line]]] = {
     "stored": lambda run: [inside.stored(run.big, run.kept)],
     "ledger": lambda run: ledgers.measured(run.work, 100_000 if run.quick else 1_000_000),
     "pages": lambda run: serving.pages(run.big, run.turns),
+    "peers": lambda run: peers.beside(run.work, 1.0 if run.quick else 3.0, run.turns),
 }
 
 
 def measure(kept: Path, work: Path, only: str, *, quick: bool) -> list[Line]:
     """The lines of all groups, or of one."""
-    run = Run(kept, work, stores.opened(kept, work, SMALL), stores.opened(kept, work, 100_000 if quick else LARGE), quick)
+    run = Run(kept, work, quick)
     lines = []
     for name, group in GROUPS.items():
         if only in {"", name}:

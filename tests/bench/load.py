@@ -28,11 +28,16 @@ class Rate:
 
 def reads(port: int, shown: Path, seconds: float, connections: int) -> Rate:
     """GET /v1/events again and again; `shown` is a file of the Authorization header and then of proofs, one a line."""
-    headers = {"Host": HOST}
+    return calls(port, "/v1/events", shown, seconds, connections, {"Host": HOST})
+
+
+def calls(port: int, path: str, shown: Path, seconds: float, connections: int, headers: dict[str, str]) -> Rate:
+    """The calls of a file (see `calls.lua`), one after the other, for so long."""
     if wrk := shutil.which("wrk"):
-        script = str(Path(__file__).with_name("reads.lua"))
-        line = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", script, "-H", f"Host: {HOST}"]
-        line += [f"http://127.0.0.1:{port}/v1/events", "--", str(shown)]
+        script = str(Path(__file__).with_name("calls.lua"))
+        line = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", script]
+        line += [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+        line += [f"http://127.0.0.1:{port}{path}", "--", str(shown)]
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         said = subprocess.run(line, capture_output=True, text=True, check=True).stdout
         took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -41,14 +46,15 @@ def reads(port: int, shown: Path, seconds: float, connections: int) -> Rate:
         assert rate, said
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Rate(float(rate[1]), int(wrong[1]) if wrong else 0, used / took)
-    return _client({"port": port, "method": "GET", "headers": headers, "seconds": seconds, "connections": connections, "bodies": "", "shown": str(shown)})
+    told = {"port": port, "path": path, "method": "GET", "headers": headers, "seconds": seconds, "connections": connections, "bodies": "", "shown": str(shown)}
+    return _client(told)
 
 
 def uploads(port: int, shown: Path, bodies: Path, connections: int) -> Rate:
     """POST each line of a file once, each with a proof of its own."""
     headers = {"Host": HOST, "Content-Type": "application/json"}
-    told = {"port": port, "method": "POST", "headers": headers, "seconds": 3600, "connections": connections, "bodies": str(bodies), "shown": str(shown)}
-    return _client(told)
+    told = {"port": port, "path": "/v1/events", "method": "POST", "headers": headers, "seconds": 3600, "connections": connections}
+    return _client({**told, "bodies": str(bodies), "shown": str(shown)})
 
 
 def _client(told: dict[str, object]) -> Rate:
@@ -60,8 +66,9 @@ def main() -> None:
     """Be the client that was described on standard input."""
     told = json.loads(sys.stdin.read())
     bodies = iter(Path(told["bodies"]).read_bytes().splitlines()) if told["bodies"] else None
-    authorization, *proofs = Path(told["shown"]).read_text().splitlines()
-    proof = cycle(proofs)
+    authorization, *lines = Path(told["shown"]).read_text().splitlines()
+    line = cycle(lines)
+    named = {} if authorization == "-" else {"Authorization": authorization}
     until, counts, lock = time.monotonic() + told["seconds"], [0, 0], threading.Lock()
 
     def work() -> None:
@@ -69,10 +76,11 @@ def main() -> None:
         while time.monotonic() < until:
             with lock:
                 body = next(bodies, None) if bodies else b""
-                headers = {**told["headers"], "Authorization": authorization, "DPoP": next(proof)}
+                proof, _, own = next(line).partition(" ")
             if body is None:
                 break
-            connection.request(told["method"], "/v1/events", body or None, headers)
+            body, method = (own.encode(), "POST") if own else (body, told["method"])
+            connection.request(method, told["path"], body or None, {**told["headers"], **named, "DPoP": proof})
             answer = connection.getresponse()
             answer.read()
             with lock:

@@ -1,6 +1,7 @@
 """Cases over HTTP: reads and their floor, uploads, memory, revokes under load, pages."""
 
 import json
+import os
 import random
 import re
 import sqlite3
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -64,6 +65,16 @@ def memory(group: int) -> float:
         except OSError:
             continue
     return total / 1024
+
+
+def processor(group: int) -> float:
+    """Seconds of processor time that the processes of a group have used."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            told = stat.read_text().rpartition(")")[2].split()
+            ticks += int(told[11]) + int(told[12]) if int(told[2]) == group else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def reads(store: Store, work: Path, threads: int, seconds: float, turns: int) -> tuple[list[float], list[float], str]:

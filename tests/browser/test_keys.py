@@ -59,7 +59,7 @@ def test_keys_keeping_and_erasing(page_of: Looked, server: Server) -> None:
     page.goto(f"{server.origin}/keep")
     page.locator("form", has=page.locator("#f-search")).locator("select").select_option("366")
     page.locator("form", has=page.locator("#f-search")).get_by_role("button").click()
-    expect(page.locator("main")).to_contain_text("are kept for a year")
+    expect(page.locator("main")).to_contain_text("kept for a year from now on")
     page_of.look("keep")
     page.goto(f"{server.origin}/notices")
     page_of.look("notices")

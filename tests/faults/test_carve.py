@@ -126,7 +126,7 @@ def backed_up_keys(world: World) -> list[bytes]:
             keks = epochs.opened(tx, root or b"")
             ids = [row[0] for row in tx.exec_driver_sql("SELECT DISTINCT person_id FROM person_keys")]
         for person_id in ids:
-            ring = Keyring(store, keks, person_id, lambda _word: b"")
+            ring = Keyring(store, keks.get, person_id, lambda _word: b"")
             with store.reading() as tx:
                 found += [ring._unwrap(row) for row in tx.execute(ring._wraps()).all() if row.role == "data"]
         store.close()

@@ -113,6 +113,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "keys at a private address": {"jwks": None, "jwks_uri": "https://127.0.0.1/keys"}, "keys by http": {"jwks": None, "jwks_uri": "http://books.example/keys"},
     "keys that are not there": {"jwks": None, "jwks_uri": "https://books.example/nothing"}, "an empty key set": {"jwks": {"keys": []}},
     "a private key": {"jwks": {"keys": [OTHER.as_dict(private=True)]}}, "a symmetric key": {"jwks": {"keys": [{"kty": "oct", "k": "AAAA"}]}},
+    "a key of no type that could be": {"jwks": {"keys": [{"kty": ["EC"], "crv": "P-256"}]}},
     "RSA alone": {"jwks": {"keys": [RSAKey.generate_key(2048).as_dict(private=False)]}}, "a name too long": {"client_name": "x" * 81},
 }  # fmt: skip
 

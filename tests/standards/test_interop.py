@@ -1,12 +1,9 @@
 """Other people's clients complete the flow against a real broker: openid-client, oauth4webapi, and Authlib's as far as it goes."""
 
 import base64
-import fcntl
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +20,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 from makers import page_visit, purchase, purchases
 from oauthlib.oauth2 import OAuth2Error
+from oracles import NODE
 from requests_oauthlib import OAuth2Session as RequestsSession
 from servers import Server, running
 from visitors import Page, give, signed_up
@@ -30,26 +28,8 @@ from visitors import Page, give, signed_up
 from broker.db import utcnow
 from broker.vendors.actions import EXTENSION, EXTENSION_REDIRECTS
 
-NODE = Path(__file__).parent / "node"
 CALLBACK = "https://books.example/callback"
 SECONDS = 60
-
-
-@pytest.fixture(scope="session")
-def node() -> str:
-    """Node with the clients installed beside it, as their lock says."""
-    found = shutil.which("node")
-    if found is None or shutil.which("npm") is None:
-        if os.environ.get("CI"):
-            pytest.fail("Node is not installed.")
-        pytest.skip("Node is not installed, and the clients to be tried need it.")
-    stamp = NODE / "node_modules" / ".package-lock.json"
-    # Test processes run side by side, and only one may install.
-    with (Path(tempfile.gettempdir()) / f"proffer-npm-{os.getuid()}.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.stat().st_mtime < (NODE / "package-lock.json").stat().st_mtime:
-            subprocess.run(["npm", "ci", "--silent"], cwd=NODE, check=True, timeout=300)
-    return found
 
 
 @pytest.fixture

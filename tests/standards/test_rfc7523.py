@@ -7,7 +7,8 @@ import threading
 import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey
-from makers import ORIGIN, Clock, Shop
+from makers import ORIGIN, Browser, Clock, Shop
+from proofs import of_broker
 
 REFUSED = {
     "no sub (40)": {"sub": None}, "iss is another (40)": {"iss": "other"}, "unknown client (40)": {"iss": "nobody", "sub": "nobody"},
@@ -49,6 +50,26 @@ def test_an_assertion_works_once(bookshop: Shop, clock: Clock) -> None:
     for seconds in (0, 49, 30, 1):
         clock.advance(seconds=seconds)
         assert post(bookshop, client_assertion=assertion) == (401, "invalid_client")
+
+
+REFUSED_LATER = {
+    "no token": {"refresh_token": None}, "unknown token": {"refresh_token": "x"}, "scope": {"scope": "events:write"}, "resource": {"resource": "https://other.example"},
+    "details": {"authorization_details": "[]"}, "another key": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED_LATER)
+def test_a_refused_call_uses_its_ids_up(alice: Browser, bookshop: Shop, name: str) -> None:
+    """Rows 44 and 73, rule T4: whatever is refused after them, the assertion and the proof were shown, and are worth nothing any more."""
+    bookshop.connect(alice)
+    prover = of_broker(bookshop.app.extensions["broker"]) if name == "another key" else bookshop.prover
+    assertion, proof = bookshop.assertion(), prover.proof("POST", "/oauth/token")
+    assert bookshop.refresh(**REFUSED_LATER[name], client_assertion=assertion, headers={"DPoP": proof}).status_code == 400
+    again = bookshop.refresh(client_assertion=assertion)
+    assert (again.status_code, again.json["error"]) == (401, "invalid_client")
+    again = bookshop.refresh(headers={"DPoP": proof})
+    assert (again.status_code, again.json["error"]) == (400, "invalid_dpop_proof")
+    assert bookshop.refresh().status_code == 200
 
 
 def test_of_parallel_replays_one_wins(bookshop: Shop) -> None:
@@ -141,13 +162,13 @@ def test_every_refusal_costs_one_verification(bookshop: Shop, monkeypatch: pytes
     from broker.oauth import assertion
     from broker.vendors.actions import disable_client
 
-    verify, verified = jws.deserialize_compact, []
+    verify, verified = jws.validate_compact, []
 
     def counted(*given: object, **more: object) -> object:
         verified.append(1)
         return verify(*given, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(assertion.jws, "deserialize_compact", counted)
+    monkeypatch.setattr(assertion.jws, "validate_compact", counted)
 
     def cost(text: str) -> tuple[tuple[int, str], int]:
         verified.clear()

@@ -1,6 +1,7 @@
 """Dynamic client registration by invite (RFC 7591): one client, one domain, once, within seven days."""
 
 import json
+import re
 import threading
 from typing import Any
 
@@ -52,6 +53,7 @@ def test_it_registers_and_the_client_works(newcomer: Newcomer, alice: Browser) -
     assert answer.status_code == 201, answer.text
     assert answer.headers["Cache-Control"] == "no-store"
     told = answer.json
+    assert re.fullmatch(r"books-co-[0-9a-f]{16}", told["client_id"]), "long enough for all who are called alike"
     assert told["redirect_uris"] == [f"https://{DOMAIN}/callback"]
     assert told["token_endpoint_auth_method"] == "private_key_jwt"
     assert abs(told["client_id_issued_at"] - newcomer.broker.now().timestamp()) < 60
@@ -120,6 +122,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no keys": ({"jwks": None}, "invalid_client_metadata"),
     "a symmetric key": ({"jwks": {"keys": [{"kty": "oct", "k": "AAAA"}]}}, "invalid_client_metadata"),
     "a private key": ({"jwks": {"keys": [OTHER.as_dict(private=True)]}}, "invalid_client_metadata"),
+    "a key of no type that could be": ({"jwks": {"keys": [{"kty": ["EC"], "crv": "P-256"}]}}, "invalid_client_metadata"),
+    "a key of no curve that could be": ({"jwks": {"keys": [{"kty": "OKP", "crv": {}}]}}, "invalid_client_metadata"),
     "RSA alone": ({"jwks": {"keys": [RSAKey.generate_key(2048).as_dict(private=False)]}}, "invalid_client_metadata"),
     "software_statement": ({"software_statement": "eyJ"}, "invalid_software_statement"),
     "a secret": ({"client_secret": "x"}, "invalid_client_metadata"),

@@ -13,6 +13,13 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "retired_keys",
+        sa.Column("person_id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("person_id", "key_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "retention",
         sa.Column("person_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
@@ -26,7 +33,6 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("month", sa.String(length=7), nullable=False),
         sa.Column("asked_at", broker.db.Moment(), nullable=False),
-        sa.Column("key_ids", sa.LargeBinary(), nullable=False),
         sa.Column("destroyed_at", broker.db.Moment(), nullable=True),
         sa.PrimaryKeyConstraint("person_id", "kind", "month"),
         sqlite_with_rowid=False,

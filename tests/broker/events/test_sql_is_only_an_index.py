@@ -44,7 +44,7 @@ def put(person: Browser, events: list[Event]) -> None:
     def job(tx: Any) -> None:
         with broker.reading() as before:
             keys = queries.matching(before, ring, queries.Wanted(kinds=tuple(sorted({*worlds.KINDS}))))
-        actions.delete_keys(tx, ring.person_id, keys, forget=False)
+        actions.delete_keys(tx, ring.person_id, keys, forget=False, at=broker.now())
         status = actions.insert_ready(tx, ring, ready)
         assert set(status.values()) <= {"accepted"}
 

@@ -54,7 +54,7 @@ def test_it_shows_what_would_go_first(app: Flask, old: Browser, bob: Browser, cl
 def test_for_ever_again(app: Flask, old: Browser) -> None:
     old.post("/keep", {"kind": "search", "period": "366"}, page="/keep")
     assert old.post("/keep", {"kind": "search", "period": ""}, page="/keep").status_code == 303
-    assert "are kept for ever" in old.get("/ledger").text
+    assert "You chose how long to keep what you searched for: for ever." in old.get("/ledger").text
     assert actions.expire(app.extensions["broker"]) == 0
 
 

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase, purchases
 from pageforms import form_of
+from sqlalchemy import select
 
 from broker import errors
 from broker.events import queries as event_queries
 from broker.grants import queries as grants
 from broker.ledger import queries as ledger
 from broker.oauth.actions import sweep
+from broker.oauth.models import tokens
 from broker.terms.actions import set_terms
 from policies.terms import DEFAULT_TERMS
 
@@ -38,6 +40,25 @@ def test_an_item_outside_the_collection_is_not_kept(alice: Browser, clock: Clock
     assert [item["product"] for item in kept["items"]] == ["A Study in Ink"]
     assert "total" not in kept
     assert kept["items"][0]["category"] == "books/crime"
+
+
+def test_tokens_that_have_run_out_are_forgotten(alice: Browser, bookshop: Shop, clock: Clock) -> None:
+    """Access tokens by the sweep, not by each refresh; the refresh token and what still lives stay."""
+    broker = alice.app.extensions["broker"]
+
+    def kinds() -> list[str]:
+        with broker.reading() as tx:
+            return sorted(tx.execute(select(tokens.c.kind)).scalars())
+
+    bookshop.connect(alice)
+    clock.advance(seconds=200)
+    assert bookshop.refresh().status_code == 200
+    assert kinds() == ["at", "at", "rt"]
+    clock.advance(seconds=101)
+    sweep(broker)
+    assert kinds() == ["at", "rt"]
+    assert bookshop.read().status_code == 200
+    assert bookshop.refresh().status_code == 200
 
 
 def test_a_referrer_is_judged_like_a_site(alice: Browser, clock: Clock) -> None:

@@ -22,7 +22,7 @@ def test_a_key_is_durable_before_it_seals(alice: Browser) -> None:
     key = ring.key_for("purchase", "2026-11")
     sealed = key.seal(b"place", b"secret")
     broker = alice.app.extensions["broker"]
-    other = Keyring(broker.keys, broker.vault._keks, alice.person_id, broker.vault.log_tag(alice.person_id))
+    other = Keyring(broker.keys, broker.vault.kek, alice.person_id, broker.vault.log_tag(alice.person_id))
     assert other.unseal(b"place", sealed) == b"secret"
     assert other.key_for("purchase", "2026-11").key_id == key.key_id
     assert other.key_for("purchase", "2026-12").key_id != key.key_id

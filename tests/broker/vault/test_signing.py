@@ -17,7 +17,7 @@ VENDOR = "https://books.example"
 def fresh(person: Browser) -> Keyring:
     """The person's keys as another process would open them."""
     broker = person.app.extensions["broker"]
-    return Keyring(broker.keys, broker.vault._keks, person.person_id, broker.vault.log_tag(person.person_id))
+    return Keyring(broker.keys, broker.vault.kek, person.person_id, broker.vault.log_tag(person.person_id))
 
 
 def test_it_is_made_once_and_found_again(alice: Browser) -> None:

@@ -4,7 +4,7 @@ import json
 import re
 
 from joserfc.jwk import ECKey
-from makers import ORIGIN, Browser, Shop
+from makers import ORIGIN, Browser, Clock, Shop
 
 
 def test_it_lists_who_asked_and_who_was_given(alice: Browser, bob: Browser, bookshop: Shop, otherstore: Shop) -> None:
@@ -28,13 +28,13 @@ def test_an_invite_registers_one_client(alice: Browser) -> None:
         refused = alice.post("/vendors/invite", {"domain": wrong}, page="/vendors")
         assert refused.status_code == 422, wrong
         assert "Write the vendor" in refused.text
-    made = alice.post("/vendors/invite", {"domain": " Books.example "}, page="/vendors")
+    made = alice.post("/vendors/invite", {"domain": " Papers.example "}, page="/vendors")
     found = re.search(r"pfr_it_[A-Za-z0-9_-]+", made.text)
     assert found
     assert ORIGIN in made.text
     assert "pfr_it_" not in alice.get("/vendors").text
     key = ECKey.generate_key("P-256", {"kid": "k1"}, private=True)
-    metadata = {"client_name": "Books", "redirect_uris": ["https://books.example/cb"], "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [key.as_dict(private=False)]}}
+    metadata = {"client_name": "Papers", "redirect_uris": ["https://papers.example/cb"], "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [key.as_dict(private=False)]}}
     client = alice.app.test_client()
 
     def register() -> int:
@@ -42,3 +42,21 @@ def test_an_invite_registers_one_client(alice: Browser) -> None:
         return client.post("/oauth/register", data=json.dumps(metadata), content_type="application/json", base_url=ORIGIN, headers=headers).status_code
 
     assert [register(), register()] == [201, 401]
+
+
+def test_only_whoever_set_it_up_invites_and_only_once(alice: Browser, bob: Browser, bookshop: Shop) -> None:
+    """A vendor is one for everybody here: nobody else brings a program into it, and none joins a vendor that somebody may have given to."""
+    assert "Make an invite" not in bob.get("/vendors").text
+    refused = bob.post("/vendors/invite", {"domain": "other.example"}, page="/vendors")
+    assert refused.status_code == 404
+    assert "pfr_it_" not in refused.text
+    taken = alice.post("/vendors/invite", {"domain": "books.example"}, page="/vendors")
+    assert taken.status_code == 422
+    assert "has registered here already" in taken.text
+
+
+def test_an_invite_asks_who_it_is(alice: Browser, clock: Clock) -> None:
+    clock.advance(minutes=10)
+    asked = alice.post("/vendors/invite", {"domain": "other.example"}, page="/vendors")
+    assert "Is it you?" in asked.text
+    assert "pfr_it_" not in asked.text
