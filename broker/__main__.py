@@ -243,7 +243,7 @@ def take_bundle(broker: "Broker", file: Path, name: str | None, seq: int | None)
 
     person_id = person_named(broker, name)
     try:
-        with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:  # noqa: PTH123 - a mode at creation
+        with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
             out.writelines(bundles.written(broker, bundles.take(broker, person_id, seq=seq, by={"role": "operator"})))
     except FileExistsError:
         fail(f"{file} is there already, and is not overwritten. Choose another name.", 2)

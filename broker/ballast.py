@@ -23,7 +23,7 @@ def keep(folder: Path) -> bool:
     if shutil.disk_usage(folder).free < ROOM:
         return False
     try:
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:  # noqa: PTH123 - a mode at creation
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             # Random, since some file systems keep no room for zeros.
             file.write(os.urandom(BYTES))
             file.flush()

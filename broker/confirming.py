@@ -68,7 +68,7 @@ def _back() -> str:
 
 def _asked(refused: errors.Unprocessable) -> dict[str, str]:
     names = {"password": "confirm_password", "code": "confirm_code", "passkey": "confirm_passkey"}
-    return {names.get(name := each["pointer"].removeprefix("/"), name): each["detail"] for each in refused.errors}
+    return {names.get(name, name): detail for name, detail in refused.by_field.items()}
 
 
 def _confirm() -> Any:

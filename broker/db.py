@@ -9,7 +9,7 @@ import weakref
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, Insert, MetaData, Row, Select, Update, create_engine, event
 from sqlalchemy.dialects import sqlite
@@ -30,6 +30,7 @@ __all__ = [
     "Prepared",
     "Store",
     "is_full",
+    "lots",
     "metadata",
     "open_engine",
     "set_pragmas",
@@ -38,6 +39,9 @@ __all__ = [
     "utcnow",
 ]  # fmt: skip
 
+T = TypeVar("T")
+# What one statement names at most, so that every database takes it.
+LOT: Final = 400
 # How a transaction opens: a writer takes its lock at once, so that it cannot find later that it has to wait.
 READ: Final = "BEGIN"
 WRITE: Final = "BEGIN IMMEDIATE"
@@ -152,6 +156,12 @@ class Prepared:
         """Run it once for each row."""
         driver: Any = tx.connection.driver_connection
         driver.executemany(self._sql, [self._values(row) for row in rows])
+
+
+def lots(of: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Some of them at a time, as many as one statement can name."""
+    for start in range(0, len(of), LOT):
+        yield of[start : start + LOT]
 
 
 def set_pragmas(connection: DBAPIConnection, pragmas: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
 from broker.ledger import actions as ledger
 from broker.opening import Broker
-from broker.people.models import people
+from broker.people import queries as people
 from broker.vault import heads
 from broker.vault.keys import Keyring
 
@@ -59,7 +59,7 @@ def _shred(broker: Broker) -> int:
     done = [row for row in due if row.destroyed_at is not None or _each(_destroy_month, broker, bytes(row.person_id), row.kind, row.month, row.asked_at)]
     for person_id in {bytes(row.person_id) for row in done}:
         if broker.vault.has_keys(person_id):
-            _each(lambda broker, person_id: broker.vault.renew_person(person_id), broker, person_id)
+            _each(broker.vault.renew_person, person_id)
     if not done and not erased:
         return 0
     broker.keys.vacuum()
@@ -181,22 +181,19 @@ def _delete_rows(broker: Broker, person_id: bytes) -> None:
 
 def _erase_people(broker: Broker) -> int:
     """Destroy the keys of whoever erased everything; returns how many still had some."""
-    found = 0
     erase_again(broker)
-    for person_id in heads.erased(broker.heads):
-        if broker.vault.has_keys(person_id):
-            broker.vault.destroy(person_id)
-            found += 1
-    return found
+    left = broker.vault.with_keys(heads.erased(broker.heads))
+    for person_id in left:
+        broker.vault.destroy(person_id)
+    return len(left)
 
 
 def erase_again(broker: Broker) -> None:
     """Whoever erased everything stays erased, should an older data.db have come back; also at start-up, before anything else."""
-    for person_id in heads.erased(broker.heads):
-        with broker.reading() as tx:
-            lives = tx.execute(select(people.c.person_id).where(people.c.person_id == person_id)).first() is not None
-        if lives:
-            _delete_rows(broker, person_id)
+    with broker.reading() as tx:
+        back = people.existing(tx, heads.erased(broker.heads))
+    for person_id in back:
+        _delete_rows(broker, person_id)
 
 
 def keep_for(broker: Broker, person_id: bytes, kind: str, days: int | None) -> None:
@@ -228,10 +225,14 @@ def expire(broker: Broker) -> int:
                 break
             keys = [(row.kind, row.day, row.event_tag) for row in rows]
             about = {"kinds": [kind], "to": (first - dt.timedelta(days=1)).isoformat(), "why": "retention"}
-            if not _each(lambda keys, about: event_actions.forget(broker, broker.keyring(person_id), keys, about, by=BROKER), keys, about):  # noqa: B023 - at once
+            if not _each(_forget, broker, person_id, keys, about):
                 break
             erased += len(keys)
     return erased
+
+
+def _forget(broker: Broker, person_id: bytes, keys: Sequence[tuple[str, dt.date, bytes]], about: dict[str, Any]) -> None:
+    event_actions.forget(broker, broker.keyring(person_id), keys, about, by=BROKER)
 
 
 def sweep(broker: Broker) -> None:

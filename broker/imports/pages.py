@@ -209,7 +209,7 @@ def set_columns(batch: str) -> Any:
     try:
         mapping = columns.read(answers, head["header"])
     except errors.Unprocessable as refused:
-        return _mapping_page(found, answers, {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}, status=422)
+        return _mapping_page(found, answers, refused.by_field, status=422)
     if request.form.get("then") == "look":
         return _mapping_page(found, answers, preview=columns.tried(head["header"], head["rows"][:TRIED], mapping, broker.now()))
     actions.set_mapping(broker, who.person_id, found, mapping, answers)

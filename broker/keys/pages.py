@@ -86,7 +86,7 @@ def add_passphrase() -> Any:
     try:
         actions.add_passphrase(current.broker(), request.form.get("passphrase", ""), request.form.get("again", ""))
     except errors.Unprocessable as refused:
-        return _page({each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}, status=422)
+        return _page(refused.by_field, status=422)
     flash("The passphrase opens this broker from now on.", "good")
     return redirect(own_path(request.form.get("next", "/keys")), 303)
 

@@ -15,10 +15,6 @@ from broker.vault import credentials
 pages: Final = Blueprint("people", __name__)
 
 
-def _fields(refused: errors.Unprocessable) -> dict[str, str]:
-    return {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}
-
-
 @pages.get("/sign-up/<link>")
 def sign_up_form(link: str) -> Any:
     """The form behind a one-use link."""
@@ -44,7 +40,7 @@ def sign_up(link: str) -> Any:
         broker.limits.count("unauthenticated", current.address())
         return render_template("people/link_over.html"), 404
     except errors.Unprocessable as refused:
-        return render_template("people/sign_up.html", link=link, name=form.get("name", ""), again="reset" in form, errors=_fields(refused), failed=True), 422
+        return render_template("people/sign_up.html", link=link, name=form.get("name", ""), again="reset" in form, errors=refused.by_field, failed=True), 422
     return welcome(credential, "/")
 
 
@@ -87,7 +83,7 @@ def sign_in_with_password() -> Any:
         broker.limits.count("sign_in_name", queries.name_tag(broker, name).hex())
         found = actions.sign_in(broker, name, form.get("password", ""), device())
     except errors.Unprocessable as refused:
-        return render_template("people/sign_in.html", target=target, name=name, errors=_fields(refused), nobody=False, failed=True, asked=_asked()), 422
+        return render_template("people/sign_in.html", target=target, name=name, errors=refused.by_field, nobody=False, failed=True, asked=_asked()), 422
     except errors.RateLimit as limited:
         minutes = -(-(limited.retry_after or 60) // 60)
         sentence = f"Too many attempts. Wait {minutes} minute{'s' if minutes > 1 else ''} and try again."

@@ -69,7 +69,7 @@ def read_key_file(path: Path, *, make: bool) -> bytes | None:
 
 def write_key_file(path: Path) -> None:
     """A new key file with mode 0600, durable with its name. Raises `FileExistsError`."""
-    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:  # noqa: PTH123 - a mode at creation
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         file.write(os.urandom(KEY_FILE_BYTES))
         file.flush()
         os.fsync(file.fileno())

@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select, update
 
-from broker.db import DatabaseFailed, Store
+from broker.db import DatabaseFailed, Store, lots
 from broker.errors import Busy, Conflict, Sealed, Unsealable
 from broker.vault import derive, epochs, slots
 from broker.vault.envelope import WRAPS, OpenKey, new_key_pair
@@ -349,6 +349,12 @@ class Vault:
         with self._store.writing() as tx:
             renewed(tx, self._keks, epochs.active(tx), person_id)
         self._drop(person_id)
+
+    def with_keys(self, person_ids: Sequence[bytes]) -> list[bytes]:
+        """Those of these people of whom anything could still be opened."""
+        wanted = select(person_wraps.c.person_id).distinct()
+        with self._store.reading() as tx:
+            return [found for lot in lots(person_ids) for found in tx.execute(wanted.where(person_wraps.c.person_id.in_(lot))).scalars()]
 
     def has_keys(self, person_id: bytes) -> bool:
         """Whether anything of a person could still be opened."""

@@ -18,7 +18,7 @@ from broker.terms import queries as terms
 from broker.vendors import actions, queries
 
 pages: Final = Blueprint("vendors", __name__)
-TAKEN: Final = "{domain} has registered here already and needs no invite. A second program of its own is added with `broker client add`."
+TAKEN: Final = "{domain} has registered here already and needs no invite. A second program of its own is added by the command broker client add."
 
 
 @dataclass(slots=True)

@@ -129,7 +129,7 @@ def test_uploads_meanwhile_are_not_lost(app: Flask, alice: Browser, clock: Clock
 
 def test_what_was_sealed_before_the_end_of_its_key_is_sealed_anew(app: Flask, alice: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sealed by another process a moment before, stored a moment after: it is refused under that key, and nothing is lost."""
-    broker, start = app.extensions["broker"], clock() - dt.timedelta(hours=3)
+    broker, start = app.extensions["broker"], (clock() - dt.timedelta(days=40)).replace(day=15)
     alice.store(*[page_visit(start + dt.timedelta(minutes=n), title=f"First {n}") for n in range(2)])
     ring = alice.ring
     late = shape.check(page_visit(start + dt.timedelta(minutes=30), title="In flight"), now=clock(), own=True)

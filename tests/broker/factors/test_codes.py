@@ -103,6 +103,14 @@ def test_the_half_done_sign_in_has_an_end(app: Flask, secret: str, clock: Clock)
     assert half.client.get("/requests", base_url=ORIGIN).status_code == 303
 
 
+def test_a_half_done_sign_in_ends_with_its_password(app: Flask, alice: Browser, secret: str, clock: Clock) -> None:
+    """Whoever knew the old password and waits with its ticket is asked for the new one."""
+    half = Half(app)
+    assert alice.post("/devices/password", {"password": "another long password", "again": "another long password"}, page="/devices").status_code == 303
+    assert half.send(step(secret, clock)).location.startswith("/sign-in")
+    assert half.client.get("/requests", base_url=ORIGIN).status_code == 303
+
+
 def test_a_race_has_one_winner(app: Flask, alice: Browser, secret: str, clock: Clock) -> None:
     """S4: eight at once with one code, and with one recovery code."""
     broker = app.extensions["broker"]

@@ -213,3 +213,20 @@ def test_the_question_is_counted(alice: Browser, clock: Clock) -> None:
     answer(alice, question, "wrong password")
     limits.count = count
     assert ("sign_in_name", alice.person_id.hex()) in seen
+
+
+def test_another_program_of_a_known_vendor_is_a_new_one(app: Flask, alice: Browser, bookshop: Shop, clock: Clock) -> None:
+    """Who runs it may be somebody else: the page says so, and exactly what the first program may see asks who it is, and is told on Home."""
+    bookshop.connect(alice)
+    second = Shop.register(app, "books.example")
+    clock.advance(minutes=10)
+    soon = f"{clock() + dt.timedelta(days=20):%Y-%m-%d}"
+    assert consent(alice, bookshop, until=soon).status_code == 303
+    page = alice.get(alice.open(second.ask())).text
+    assert "What you gave books.example before went to another program of its than this one" in page
+    assert "went to another program" not in alice.get(alice.open(bookshop.ask())).text
+    asked_first = consent(alice, second, until=soon)
+    assert QUESTION in asked_first.text
+    told = alice.get("/").text.count("something for the first time")
+    assert answer(alice, asked_first).status_code == 303
+    assert alice.get("/").text.count("something for the first time") > told
