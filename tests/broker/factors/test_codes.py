@@ -184,6 +184,23 @@ def test_recovery(app: Flask, alice: Browser, bob: Browser) -> None:
     assert acts.count("recovery") == 2
 
 
+def test_a_wrong_recovery_code_tells_no_names(app: Flask, alice: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same words, and the same work: nothing is written, and no key looked for, before a code is found."""
+    broker = app.extensions["broker"]
+    (good, *_) = actions.new_recovery_codes(broker, alice.person_id)
+
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patched:
+        for name in ("write", "appender", "keyring"):
+            patched.setattr(type(broker), name, worked)
+        for name in ("alice", "nobody"):
+            with pytest.raises(Unprocessable, match=actions.WRONG_RECOVERY):
+                actions.sign_in_with_recovery(broker, name, "wrong")
+    assert actions.sign_in_with_recovery(broker, "alice", good)
+
+
 def test_new_codes_replace_the_old_ones(app: Flask, alice: Browser) -> None:
     old = re.findall(r"[0-9a-z]{5}(?:-[0-9a-z]{5}){5}", alice.post("/devices/codes", page="/devices").text)
     new = re.findall(r"[0-9a-z]{5}(?:-[0-9a-z]{5}){5}", alice.post("/devices/codes", page="/devices").text)
