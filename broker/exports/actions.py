@@ -29,8 +29,6 @@ from broker.vault.keys import Keyring
 log = logging.getLogger(__name__)
 RESEALED_AT_ONCE: Final = 200
 KEPT_AT_ONCE: Final = 2000
-# More than this is forgotten only by whoever signed in a moment ago.
-FREELY: Final = 1000
 BROKER: Final = {"role": "broker"}
 # Where an envelope holds the id of its key.
 _KEY_ID = func.substr(events.c.body, 3, event_actions.KEY_ID)
@@ -170,7 +168,7 @@ def erase_person(broker: Broker, person_id: bytes) -> None:
 
 
 def _delete_rows(broker: Broker, person_id: bytes) -> None:
-    tables = [table for table in metadata.sorted_tables if next(iter(table.primary_key.columns)).name == "person_id"]
+    tables = [table for table in metadata.sorted_tables if "person_id" in table.c]
 
     def job(tx: Connection) -> None:
         for table in reversed(tables):

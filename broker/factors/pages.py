@@ -16,25 +16,13 @@ from broker.ledger import queries as ledger
 from broker.ledger.sentences import FACTORS, moment
 from broker.opening import Broker
 from broker.people import actions as people_actions
-from broker.people import agents
 from broker.people import queries as people
-from broker.session import Person, own_path, person, signed_in, welcome
+from broker.session import Person, device, own_path, person, signed_in, waiting, welcome
 from broker.vault.envelope import Place
 from broker.words import many
 
 pages: Final = Blueprint("factors", __name__)
 GROUP: Final = 4
-
-
-def device() -> str:
-    """What the browser of this request calls itself."""
-    return agents.named(request.headers.get("User-Agent", ""))
-
-
-def _waiting(limited: errors.RateLimit) -> tuple[dict[str, str], dict[str, str]]:
-    """(what to tell, the header) where somebody tried too often."""
-    wait = many(-(-(limited.retry_after or 60) // 60), "minute")
-    return {"": f"Too many attempts. Wait {wait} and try again."}, {"Retry-After": str(limited.retry_after)}
 
 
 @pages.post("/sign-in/passkey")
@@ -48,8 +36,8 @@ def sign_in_with_passkey() -> Any:
     except errors.Unprocessable as refused:
         return _sign_in_page(target, refused.by_field), 422
     except errors.RateLimit as limited:
-        said, headers = _waiting(limited)
-        return _sign_in_page(target, said), 429, headers
+        said, headers = waiting(limited)
+        return _sign_in_page(target, {"": said}), 429, headers
 
 
 def _sign_in_page(target: str, mistakes: dict[str, str]) -> str:
@@ -73,8 +61,8 @@ def sign_in_with_code() -> Any:
     except errors.Unprocessable as refused:
         return render_template("factors/code.html", ticket=ticket, target=target, errors=refused.by_field, failed=True), 422
     except errors.RateLimit as limited:
-        said, headers = _waiting(limited)
-        return render_template("factors/code.html", ticket=ticket, target=target, errors=said, failed=True), 429, headers
+        said, headers = waiting(limited)
+        return render_template("factors/code.html", ticket=ticket, target=target, errors={"": said}, failed=True), 429, headers
 
 
 @pages.get("/sign-in/recovery")
@@ -95,8 +83,8 @@ def sign_in_with_recovery() -> Any:
     except errors.Unprocessable as refused:
         return render_template("factors/recovery.html", name=name, errors=refused.by_field, failed=True), 422
     except errors.RateLimit as limited:
-        said, headers = _waiting(limited)
-        return render_template("factors/recovery.html", name=name, errors=said, failed=True), 429, headers
+        said, headers = waiting(limited)
+        return render_template("factors/recovery.html", name=name, errors={"": said}, failed=True), 429, headers
     answer = welcome(credential, url_for("factors.devices"))
     flash("You are in, and all your other sessions have ended. Set up a way to sign in here before you leave.", "warn")
     return answer

@@ -44,6 +44,12 @@ def make_link(broker: Broker, person_id: bytes | None = None) -> Credential:
     return credential
 
 
+def sweep(broker: Broker) -> None:
+    """Forget the links that nobody can use any more."""
+    now = broker.now()
+    broker.write(lambda tx: tx.execute(delete(sign_up_links).where(sign_up_links.c.expires_at < now)))
+
+
 def _use_link(tx: Connection, link: Credential, now: dt.datetime) -> None:
     used = update(sign_up_links).where(sign_up_links.c.hash == link.hash, sign_up_links.c.used_at.is_(None), sign_up_links.c.expires_at > now)
     if not tx.execute(used.values(used_at=now)).rowcount:

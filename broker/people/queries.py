@@ -122,7 +122,7 @@ def existing(tx: Connection, person_ids: Sequence[bytes]) -> list[bytes]:
 
 def is_first(tx: Connection, person_id: bytes) -> bool:
     """Whether this is the broker's first person, who set it up."""
-    return tx.execute(select(people.c.person_id).order_by(people.c.made_at).limit(1)).scalar() == person_id
+    return tx.execute(select(people.c.person_id).order_by(people.c.made_at, people.c.person_id).limit(1)).scalar() == person_id
 
 
 def open_link(broker: Broker, tx: Connection, credential: Credential) -> AnyRow | None:

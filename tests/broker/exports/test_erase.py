@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from makers import Browser, Clock, Extension, Shop, page_visit, purchase
+from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase
+from signing_in import PASSWORD
 from sqlalchemy import select
 from test_isolation import PERSONAL
 
@@ -19,6 +20,7 @@ from broker.events.models import shreds
 from broker.exports import actions
 from broker.ledger import actions as ledger_actions
 from broker.ledger import queries as ledger
+from broker.people import actions as people
 from broker.vault import heads
 from broker.vault.vault import Vault
 
@@ -175,10 +177,14 @@ def test_a_person_erases_everything(app: Flask, alice: Browser, bob: Browser, bo
     assert refused.status_code == 422
     assert "Nothing was erased" in refused.text
     clock.advance(minutes=10)
+    link = f"/sign-up/{people.make_link(broker, alice.person_id).text}"
+    assert alice.app.test_client().get(link, base_url=ORIGIN).status_code == 200
     assert "Is it you?" in alice.post("/erase", {"name": " Alice "}, page="/erase").text
-    alice.sign_in_again()
-    answer = alice.post("/erase", {"name": " Alice "}, page="/erase")
+    answer = alice.post("/erase", {"name": " Alice ", "confirm": "erase", "confirm_password": PASSWORD}, page="/erase")
     assert (answer.status_code, answer.location) == (303, "/sign-in")
+    # What the question renewed is not handed out again.
+    assert [each.partition(";")[0] for each in answer.headers.getlist("Set-Cookie") if each.startswith("session-")] == ["session-8440="]
+    assert alice.app.test_client().get(link, base_url=ORIGIN).status_code == 404
     assert alice.get("/activity").status_code == 303
     assert bookshop.read().status_code == 401
     actions.shred(broker)

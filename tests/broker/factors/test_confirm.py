@@ -14,7 +14,7 @@ from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase
 from signing_in import PASSWORD, asked, hidden
 from werkzeug.test import TestResponse
 
-from broker.events import pages as event_pages
+from broker import confirming
 
 QUESTION = "Is it you?"
 
@@ -173,6 +173,22 @@ def test_more_than_before_is_asked_for(alice: Browser, bookshop: Shop, clock: Cl
     assert answer(alice, question).status_code == 303
 
 
+@pytest.mark.parametrize("away", ["https://evil.example/x", "//evil.example/x", "http://localhost:8441/x", "javascript:alert(1)"])
+def test_not_going_on_stays_here(alice: Browser, clock: Clock, away: str) -> None:
+    """The way back that a form names, or the page it says it stood on, leads nowhere else."""
+    clock.advance(minutes=10)
+    for asked_first in (
+        alice.post("/devices/codes", {"confirm_back": away}, page="/devices"),
+        alice.client.post(
+            "/devices/codes", data={"csrf_token": alice.csrf("/devices")}, base_url=ORIGIN, headers={"Referer": away, "Sec-Fetch-Site": "same-origin"}
+        ),
+    ):
+        assert QUESTION in asked_first.text
+        found = re.search(r'<a [^>]*href="([^"]*)"[^>]*>\s*Do not go on', asked_first.text)
+        assert found, asked_first.text[-2000:]
+        assert found[1] == "/"
+
+
 def test_what_never_asks(alice: Browser, bookshop: Shop, clock: Clock) -> None:
     """S9: endings, pauses, stricter terms, blocks, disconnecting a device, signing out."""
     bookshop.connect(alice)
@@ -191,7 +207,7 @@ def test_what_never_asks(alice: Browser, bookshop: Shop, clock: Clock) -> None:
 
 
 def test_forgetting_very_much(alice: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_pages, "FREELY", 2)
+    monkeypatch.setattr(confirming, "FREELY", 2)
     now = clock()
     alice.store(*[page_visit(now - dt.timedelta(hours=n), url=f"https://www.shop.example/{n}") for n in range(3)], page_visit(now - dt.timedelta(days=9)))
     clock.advance(minutes=10)
