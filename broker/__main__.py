@@ -248,6 +248,7 @@ def take_bundle(broker: "Broker", file: Path, name: str | None, seq: int | None)
     except FileExistsError:
         fail(f"{file} is there already, and is not overwritten. Choose another name.", 2)
     except OSError as failed:
+        file.unlink(missing_ok=True)
         fail(f"{file} cannot be written: {failed.strerror}.", 2)
     except BrokerError as failed:
         file.unlink()
@@ -264,6 +265,7 @@ def take_bundle(broker: "Broker", file: Path, name: str | None, seq: int | None)
 @with_broker
 def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: bool, name: str | None) -> None:  # noqa: FBT001 - a click option
     """End grants at once; no question asked."""
+    from broker.errors import Sealed, Unsealable  # noqa: PLC0415 - see opened
     from broker.grants import actions, queries  # noqa: PLC0415 - see opened
     from broker.ledger import checkpoints  # noqa: PLC0415 - see opened
 
@@ -277,9 +279,10 @@ def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: 
         fail("No such grant is live; nothing had to be ended.")
     for each in chosen:
         actions.revoke(broker, person_id, each.grant_id, by={"role": "operator"})
-        with contextlib.suppress(checkpoints.Inconsistent):
-            checkpoints.sign(broker, person_id)
         click.echo(f"Ended {each.id} ({each.domain or each.client_id}).")
+    # Signed later where it cannot be now: nothing comes between the first ending and the last.
+    with contextlib.suppress(checkpoints.Inconsistent, Sealed, Unsealable):
+        checkpoints.sign(broker, person_id)
 
 
 def _late_commands() -> None:

@@ -236,11 +236,12 @@ class Store:
         with self.engine.connect() as connection, transaction(connection):
             yield connection
 
-    def truncate_log(self) -> None:
-        """Carry the write-ahead log over into the file, and empty it."""
+    def truncate_log(self) -> bool:
+        """Carry the write-ahead log over into the file, and empty it; False where somebody still reads what stands in it."""
         with self.engine.connect() as connection:
             driver: Any = connection.connection.driver_connection
-            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (busy, *_) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
 
     def vacuum(self) -> None:
         """Write the file anew without what was deleted from it."""

@@ -155,10 +155,7 @@ def own_path(text: str) -> str:
 
 
 def _is_page() -> bool:
-    return not request.path.startswith(("/v1", "/static/", "/.well-known/", "/healthz", "/readyz")) and request.endpoint not in _MACHINES
-
-
-_MACHINES: Final = frozenset({"oauth.par", "oauth.token", "oauth.revoke", "oauth.register"})
+    return not (problems.for_clients() or problems.is_oauth() or request.path.startswith("/static/"))
 
 
 def _same_origin(broker: Broker) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from broker.db import Prepared, metadata, upsert
-from broker.errors import Sealed, Unsealable
+from broker.errors import Unsealable
 from broker.events import actions as event_actions
 from broker.events import stored
 from broker.events.models import events, retention, retired_keys, shreds
@@ -61,9 +61,12 @@ def _shred(broker: Broker) -> int:
     if not done and not erased:
         return 0
     broker.keys.vacuum()
-    broker.data.truncate_log()
-    broker.vault.rotate()
-    _finish(broker, done)
+    emptied = broker.data.truncate_log()
+    epoch = broker.vault.rotate()
+    if not emptied:
+        # Somebody reads; the rows stay in the log beside the file until the next sweep, and so do the notes.
+        return 0
+    _finish(broker, done, epoch)
     return len(done)
 
 
@@ -88,13 +91,13 @@ def _mine(person_id: bytes, kind: str, month: str, asked_at: dt.datetime) -> Any
 
 
 def _destroy_month(broker: Broker, person_id: bytes, kind: str, month: str, asked_at: dt.datetime) -> None:
-    try:
-        ring = broker.keyring(person_id)
-    except Unsealable:
+    if not broker.vault.has_keys(person_id):
         # The person is gone, and every key with them.
         broker.write(lambda tx: tx.execute(delete(shreds).where(shreds.c.person_id == person_id)))
         return
+    ring = broker.keyring(person_id)
     key_ids = broker.vault.retire(person_id, kind, month)
+    ring.seal_anew()
     if key_ids:
         # From here on nothing can be stored under them, by whatever process.
         gone = upsert(retired_keys).on_conflict_do_nothing()
@@ -135,23 +138,25 @@ def _reseal(broker: Broker, ring: Keyring, kind: str, month: str, key_ids: Seque
     return len(rows)
 
 
-def _finish(broker: Broker, due: Iterable[Any]) -> None:
+def _finish(broker: Broker, due: Iterable[Any], epoch: int) -> None:
     """Enter what was destroyed, once for each person, and take the notes away."""
     by_person: dict[bytes, list[Any]] = {}
     for row in due:
         by_person.setdefault(bytes(row.person_id), []).append(row)
     for person_id, rows in by_person.items():
         months = sorted({f"{row.kind} {row.month}" for row in rows})
-        entry = ledger.Entry("key_destroyed", broker.now(), by=BROKER, about={"months": months, "epoch": broker.vault.epoch})
+        entry = ledger.Entry("key_destroyed", broker.now(), by=BROKER, about={"months": months, "epoch": epoch})
+        ring, key = None, None
         try:
             ring = broker.keyring(person_id)
+            key = ledger.entry_key(ring, entry.at)
         except Unsealable:
-            continue
-        key = ledger.entry_key(ring, entry.at)
+            # The months are destroyed all the same; a note that stayed would have the epoch change at every sweep.
+            log.exception("what was destroyed goes without its entry")
 
-        def job(tx: Connection, ring: Keyring = ring, rows: list[Any] = rows, entry: ledger.Entry = entry, key: Any = key) -> None:
-            ended = [tx.execute(delete(shreds).where(_mine(ring.person_id, row.kind, row.month, row.asked_at))).rowcount for row in rows]
-            if any(ended):
+        def job(tx: Connection, ring: Keyring | None = ring, rows: list[Any] = rows, entry: ledger.Entry = entry, key: Any = key) -> None:
+            ended = [tx.execute(delete(shreds).where(_mine(row.person_id, row.kind, row.month, row.asked_at))).rowcount for row in rows]
+            if ring is not None and key is not None and any(ended):
                 ledger.append(tx, ring, key, entry)
 
         broker.write(job)
@@ -231,12 +236,3 @@ def expire(broker: Broker) -> int:
 
 def _forget(broker: Broker, person_id: bytes, keys: Sequence[tuple[str, dt.date, bytes]], about: dict[str, Any]) -> None:
     event_actions.forget(broker, broker.keyring(person_id), keys, about, by=BROKER)
-
-
-def sweep(broker: Broker) -> None:
-    """What is due: expiry, then shredding. Waits while the broker is sealed."""
-    try:
-        expire(broker)
-        shred(broker)
-    except Sealed:
-        return

@@ -352,12 +352,17 @@ def remove_client(broker: Broker, client_id: str) -> bool:
         client, whose = vendors.client(tx, client_id), queries.people_with(tx, client_id)
     about = {"did": "client_removed", "client": client_id, **({"vendor": client.vendor_id} if client and client.vendor_id else {})}
     entry = ledger.Entry("operator", now, by={"role": "operator"}, about=about)
-    rings = [broker.appender(person_id) for person_id in whose]
-    keys = [(ring, ledger.entry_key(ring, now)) for ring in rings]
+    keys: list[tuple[Appending, OpenKey]] = []
+    for person_id in whose:
+        # Neither damaged keys nor a log that takes nothing now must keep the client in service.
+        try:
+            ring = broker.appender(person_id)
+            keys.append((ring, ledger.entry_key(ring, now)))
+        except Unsealable:
+            log.exception("a client goes without its entry for one person")
 
     def enter(tx: Connection) -> None:
         for ring, key in keys:
-            # A log that takes nothing now must not keep the client in service.
             with contextlib.suppress(LedgerUnavailable):
                 ledger.append(tx, ring, key, entry)
 

@@ -104,11 +104,16 @@ def _check(letters: str) -> str:
     return _LETTERS[number % 32] + _LETTERS[number // 32 % 32]
 
 
+def recovery_secret(key: str) -> bytes:
+    """The secret of a recovery key as `new_recovery_key` writes it."""
+    return key.replace("-", "")[:_RANDOM_LETTERS].encode()
+
+
 def read_recovery_key(text: str) -> bytes | None:
     """The secret of a recovery key as somebody typed it; None where a letter is wrong or missing."""
     plain = "".join(letter for letter in text.casefold().translate(_LOOKALIKES) if letter in _LETTERS)
     whole = len(plain) == _RANDOM_LETTERS + 2 and plain[_RANDOM_LETTERS:] == _check(plain[:_RANDOM_LETTERS])
-    return plain[:_RANDOM_LETTERS].encode() if whole else None
+    return recovery_secret(plain) if whole else None
 
 
 def tuned() -> dict[str, Any]:

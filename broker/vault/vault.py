@@ -52,7 +52,7 @@ class Vault:
         self._root: bytes | None = None
         self._keks: dict[int, OpenKey] = {}
         self._looked = 0.0
-        self._used = time.monotonic()
+        self._used = time.time()
         with store.reading() as tx:
             fresh = slots.count(tx) == 0
         secret = slots.read_key_file(key_file, make=fresh)
@@ -115,7 +115,8 @@ class Vault:
         self._adopt(root)
         self.used()
         with self._store.writing() as tx:
-            self._member.hand_over(tx, root)
+            # Another process may have made a new one since.
+            self._member.hand_over(tx, self._newest(tx))
         return True
 
     def lock(self) -> None:
@@ -128,13 +129,16 @@ class Vault:
 
     def used(self) -> None:
         """Somebody is at a page."""
-        self._used = time.monotonic()
+        self._used = time.time()
 
     def lock_idle(self, minutes: int) -> None:
-        """Seal the vault where nobody was at a page for so many minutes; 0 is never. Called by the sweep."""
+        """Seal the vault where nobody was at a page of any process for so many minutes; 0 is never. Called by the sweep."""
         # What another process handed over is fetched even where nobody comes, so that it does not lie there.
-        if minutes and not self.sealed and time.monotonic() - self._used > minutes * 60:
-            self.lock()
+        if minutes and not self.sealed:
+            with self._store.writing() as tx:
+                used = self._member.last_used(tx, int(self._used))
+            if time.time() - used > minutes * 60:
+                self.lock()
 
     def close(self) -> None:
         """Leave the broker's processes."""
@@ -143,7 +147,9 @@ class Vault:
 
     def share(self) -> None:
         """Hand ROOT to processes that came after it was opened; called by the sweep."""
-        if self._root is not None:
+        with self._store.reading() as tx:
+            somebody_waits = self._root is not None and self._member.anybody_waits(tx)
+        if somebody_waits:
             with self._store.writing() as tx:
                 self._member.hand_over(tx, self._newest(tx))
 
@@ -160,17 +166,14 @@ class Vault:
     def add_recovery_key(self) -> str:
         """A slot for a new recovery key; returns the key, to be shown once and written down."""
         made = slots.new_recovery_key()
-        secret = slots.read_recovery_key(made)
-        self._add(slots.RECOVERY_KEY, slots.private_of(slots.RECOVERY_KEY, secret or b"", {}))
+        self._add(slots.RECOVERY_KEY, slots.private_of(slots.RECOVERY_KEY, slots.recovery_secret(made), {}))
         return made
 
     def add_key_file(self) -> str:
         """A slot for the key file, which is made where it is missing; returns the slot's id. `Conflict` where the file has a slot."""
-        if not self._key_file.exists():
-            slots.write_key_file(self._key_file)
-        secret = slots.read_key_file(self._key_file, make=False) or b""
+        secret = slots.read_key_file(self._key_file, make=True)
         with self._store.reading() as tx:
-            if slots.opened(tx, slots.KEY_FILE, secret) is not None:
+            if secret is None or slots.opened(tx, slots.KEY_FILE, secret) is not None:
                 raise Conflict("The key file opens this broker already.")
         return self._add(slots.KEY_FILE, slots.private_of(slots.KEY_FILE, secret, {}))
 
@@ -328,12 +331,7 @@ class Vault:
         mine = (person_keys.c.person_id == person_id) & (person_keys.c.kind == kind) & (person_keys.c.month == month) & (person_keys.c.role == "data")
         with self._store.writing() as tx:
             tx.execute(update(person_keys).where(mine).values(state="retired"))
-            ids = list(tx.execute(select(person_keys.c.key_id).where(mine)).scalars())
-        with self._lock:
-            ring = self._rings.get(person_id)
-        if ring is not None:
-            ring.seal_anew()
-        return ids
+            return list(tx.execute(select(person_keys.c.key_id).where(mine)).scalars())
 
     def destroy(self, person_id: bytes, key_ids: Sequence[bytes] | None = None) -> None:
         """Destroy keys of a person, or all of them: their wraps go, and what they opened is closed for good. Durable at return."""
@@ -360,12 +358,6 @@ class Vault:
         """Whether anything of a person could still be opened."""
         with self._store.reading() as tx:
             return tx.execute(select(person_wraps.c.key_id).where(person_wraps.c.person_id == person_id)).first() is not None
-
-    @property
-    def epoch(self) -> int:
-        """The number of the epoch in force."""
-        with self._store.reading() as tx:
-            return epochs.active(tx)
 
     def log_tag(self, person_id: bytes) -> Callable[[str], bytes]:
         """Blind tags of what ledger entries and notices are about, 16 bytes; under the host's key, since both are written while sealed."""

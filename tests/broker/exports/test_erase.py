@@ -1,11 +1,13 @@
 """Erasing: what goes and what stays, in what order, after a kill too; and erasing a person whole (K40, K110)."""
 
 import datetime as dt
+import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from damage import damaged
 from flask import Flask
 from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase
 from signing_in import PASSWORD
@@ -100,6 +102,46 @@ def test_it_goes_on_where_it_was_cut_off(app: Flask, forgotten: Browser, step: s
     actions.shred(broker)
     assert under_way(app) == []
     assert sum(f"Visit number {n}" in forgotten.get("/activity").text for n in range(3)) == 2
+
+
+def test_damaged_keys_keep_the_note(app: Flask, forgotten: Browser) -> None:
+    """Somebody whose keys do not open now is not somebody without keys: what is to be destroyed is not forgotten, and goes once they do."""
+    broker = app.extensions["broker"]
+    with damaged(broker, forgotten.person_id):
+        assert actions.shred(broker) == 0
+        assert len(under_way(app)) == 2
+    assert actions.shred(broker) == 2
+
+
+def test_a_note_stays_while_somebody_reads_what_it_is_about(app: Flask, forgotten: Browser) -> None:
+    """The log beside data.db cannot be emptied under a reader: the notes stay until the next sweep, and so does the sentence on the page."""
+    broker = app.extensions["broker"]
+    reader = sqlite3.connect(broker.settings.data_dir / "data.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM events").fetchone()
+    assert actions.shred(broker) == 0
+    assert under_way(app)
+    reader.close()
+    assert actions.shred(broker) == 2
+
+
+def test_what_is_forgotten_while_a_month_is_shredded_is_shredded_too(app: Flask, forgotten: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The month's note has a later time by then, and is still there afterwards."""
+    broker, real = app.extensions["broker"], heads.note_destroyed
+
+    def meanwhile(*args: Any) -> None:
+        monkeypatch.undo()
+        tag = forgotten.get("/activity").text.split('action="/activity/forget/')[1][:32]
+        clock.advance(seconds=5)
+        assert forgotten.post(f"/activity/forget/{tag}", page="/activity").status_code == 303
+        real(*args)
+
+    monkeypatch.setattr(heads, "note_destroyed", meanwhile)
+    actions.shred(broker)
+    left = under_way(app)
+    assert len(left) == 1
+    assert left[0].destroyed_at is None
+    assert actions.shred(broker) == 1
 
 
 def test_uploads_meanwhile_are_not_lost(app: Flask, alice: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

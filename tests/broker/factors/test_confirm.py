@@ -15,6 +15,8 @@ from signing_in import PASSWORD, asked, hidden
 from werkzeug.test import TestResponse
 
 from broker import confirming
+from broker.terms.actions import set_terms
+from policies.terms import DEFAULT_TERMS
 
 QUESTION = "Is it you?"
 
@@ -171,6 +173,33 @@ def test_more_than_before_is_asked_for(alice: Browser, bookshop: Shop, clock: Cl
     assert question.status_code == 403
     assert "see more, or for longer" in question.text
     assert answer(alice, question).status_code == 303
+
+
+def test_what_has_ended_is_given_again_only_by_the_person(alice: Browser, bookshop: Shop, clock: Clock) -> None:
+    """A grant that was revoked is none that runs: giving the same again asks who it is."""
+    bookshop.connect(alice)
+    soon = f"{clock() + dt.timedelta(days=20):%Y-%m-%d}"
+    clock.advance(minutes=10)
+    assert consent(alice, bookshop, until=soon).status_code == 303
+    for grant in re.findall(r'href="(/grants/[A-Za-z0-9_-]{22})"', alice.get("/grants").text):
+        alice.post(f"{grant}/revoke", page="/grants")
+    assert "see more, or for longer" in consent(alice, bookshop, until=soon).text
+
+
+def test_something_sensitive_says_so(alice: Browser, bookshop: Shop, clock: Clock) -> None:
+    """Ticked by hand, of what terms let in: no look at the rest of the clause."""
+    terms = DEFAULT_TERMS.to_json()
+    set_terms(alice.app.extensions["broker"], alice.person_id, {**terms, "allow": [{**rule, "sensitive": ["health"]} for rule in terms["allow"]], "deny": []})
+    bookshop.connect(alice)
+    clock.advance(minutes=10)
+    place = alice.open(bookshop.ask([purchases(sensitive=["health"])]))
+    found = re.search(r'name="([^"]*sensitive)" value="health"', alice.get(place).text)
+    assert found
+    form = alice.form(place)
+    data = {**form, "give": form.pop("offered"), "answer": "give", found[1]: "health"}
+    question = alice.client.post("/oauth/authorize/decision", data=data, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"})
+    assert question.status_code == 403
+    assert "see what is sensitive" in question.text
 
 
 @pytest.mark.parametrize("away", ["https://evil.example/x", "//evil.example/x", "http://localhost:8441/x", "javascript:alert(1)"])
