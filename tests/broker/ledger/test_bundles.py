@@ -133,6 +133,20 @@ def taken_now(person: Browser) -> bytes:
     return b"".join(bundles.written(broker, bundles.Taken(ring, tuple(checkpoints.states(broker, ring)), None, broker.now())))
 
 
+def test_what_comes_after_the_signature_is_left_for_the_next_copy(log: Browser, bookshop: Shop) -> None:
+    """A read between the checkpoint and the file: the copy ends where its checkpoint does."""
+    size = note_of(log)
+    assert bookshop.read().status_code == 200
+    raw = taken_now(log)
+    assert len(entries_in(raw)) == size
+    assert check(raw, key_of(log)).code == 0
+
+
+def note_of(person: Browser) -> int:
+    """Sign, and tell the size."""
+    return checkpoints.sign(person.app.extensions["broker"], person.person_id)[0].size
+
+
 def test_a_damaged_entry_is_no_erased_one(log: Browser) -> None:
     """One bit of a stored entry: its line says nothing that a check could believe."""
     download(log)
