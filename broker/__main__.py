@@ -242,11 +242,12 @@ def take_bundle(broker: "Broker", file: Path, name: str | None, number: int | No
 
     person_id = person_named(broker, name)
     try:
-        with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:  # noqa: PTH123 - a mode at creation
+        with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
             out.writelines(bundles.written(broker, bundles.take(broker, person_id, number=number, by={"role": "operator"})))
     except FileExistsError:
         fail(f"{file} is there already, and is not overwritten. Choose another name.", 2)
     except OSError as failed:
+        file.unlink(missing_ok=True)
         fail(f"{file} cannot be written: {failed.strerror}.", 2)
     except BrokerError as failed:
         file.unlink()
@@ -263,6 +264,7 @@ def take_bundle(broker: "Broker", file: Path, name: str | None, number: int | No
 @with_broker
 def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: bool, name: str | None) -> None:  # noqa: FBT001 - a click option
     """End grants at once; no question asked."""
+    from broker.errors import Sealed, Unsealable  # noqa: PLC0415 - see opened
     from broker.grants import actions, queries  # noqa: PLC0415 - see opened
     from broker.ledger import checkpoints  # noqa: PLC0415 - see opened
 
@@ -276,9 +278,10 @@ def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: 
         fail("No such grant is live; nothing had to be ended.")
     for each in chosen:
         actions.revoke(broker, person_id, each.grant_id, by={"role": "operator"})
-        with contextlib.suppress(checkpoints.Inconsistent):
-            checkpoints.sign(broker, person_id)
         click.echo(f"Ended {each.id} ({each.domain or each.client_id}).")
+    # Signed later where it cannot be now: nothing comes between the first ending and the last.
+    with contextlib.suppress(checkpoints.Inconsistent, Sealed, Unsealable):
+        checkpoints.sign(broker, person_id)
 
 
 def _late_commands() -> None:

@@ -20,18 +20,20 @@ def keep(folder: Path) -> bool:
     path = folder / NAME
     if path.exists():
         return True
+    fresh = path.with_suffix(".new")
     if shutil.disk_usage(folder).free < ROOM:
         return False
     try:
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:  # noqa: PTH123 - a mode at creation
+        with os.fdopen(os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
             # Random, since some file systems keep no room for zeros.
             file.write(os.urandom(BYTES))
             file.flush()
             os.fsync(file.fileno())
+        # Whole or not there; where two make it at once, one of them finds that the other was quicker.
+        fresh.replace(path)
     except OSError:
-        path.unlink(missing_ok=True)
-        return False
-    return True
+        fresh.unlink(missing_ok=True)
+    return path.exists()
 
 
 def release(folder: Path) -> bool:

@@ -26,6 +26,8 @@ REASONS: Final = {
     "sign-in": "You are about to change how you sign in.",
 }
 """Reason -> what is about to happen."""
+FREELY: Final = 1000
+"""So many events are forgotten without a question, as the sentence of `forget` says."""
 FORM: Final = "application/x-www-form-urlencoded"
 # What the page adds to the form it carries.
 _OWN: Final = frozenset({"csrf_token", "confirm", "confirm_password", "confirm_code", "confirm_back", "confirm_name", "confirm_passkey"})
@@ -43,6 +45,12 @@ def fresh(reason: str) -> None:
     """Go on only if the person proved who they are within the last five minutes; else they are asked to, and the same form is sent again."""
     if not person().session.is_fresh(current.broker().now()):
         raise ConfirmFirst(reason)
+
+
+def fresh_to_forget(number: int) -> None:
+    """The same for whoever is about to forget so many events, where they are many."""
+    if number > FREELY:
+        fresh("forget")
 
 
 def _page(reason: str, mistakes: dict[str, str], status: int) -> tuple[str, int]:
@@ -68,7 +76,7 @@ def _back() -> str:
 
 def _asked(refused: errors.Unprocessable) -> dict[str, str]:
     names = {"password": "confirm_password", "code": "confirm_code", "passkey": "confirm_passkey"}
-    return {names.get(name := each["pointer"].removeprefix("/"), name): each["detail"] for each in refused.errors}
+    return {names.get(name, name): detail for name, detail in refused.by_field.items()}
 
 
 def _confirm() -> Any:

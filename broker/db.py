@@ -9,7 +9,7 @@ import weakref
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, Insert, MetaData, Row, Select, Update, create_engine, event
 from sqlalchemy.dialects import sqlite
@@ -30,6 +30,7 @@ __all__ = [
     "Prepared",
     "Store",
     "is_full",
+    "lots",
     "metadata",
     "open_engine",
     "set_pragmas",
@@ -38,6 +39,9 @@ __all__ = [
     "utcnow",
 ]  # fmt: skip
 
+T = TypeVar("T")
+# What one statement names at most, so that every database takes it.
+LOT: Final = 400
 # How a transaction opens: a writer takes its lock at once, so that it cannot find later that it has to wait.
 READ: Final = "BEGIN"
 WRITE: Final = "BEGIN IMMEDIATE"
@@ -154,6 +158,12 @@ class Prepared:
         driver.executemany(self._sql, [self._values(row) for row in rows])
 
 
+def lots(of: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Some of them at a time, as many as one statement can name."""
+    for start in range(0, len(of), LOT):
+        yield of[start : start + LOT]
+
+
 def set_pragmas(connection: DBAPIConnection, pragmas: dict[str, Any]) -> None:
     """Set each pragma and read it back; `PragmaRefused` if one does not hold."""
     cursor = connection.cursor()
@@ -226,11 +236,12 @@ class Store:
         with self.engine.connect() as connection, transaction(connection):
             yield connection
 
-    def truncate_log(self) -> None:
-        """Carry the write-ahead log over into the file, and empty it."""
+    def truncate_log(self) -> bool:
+        """Carry the write-ahead log over into the file, and empty it; False where somebody still reads what stands in it."""
         with self.engine.connect() as connection:
             driver: Any = connection.connection.driver_connection
-            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (busy, *_) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
 
     def vacuum(self) -> None:
         """Write the file anew without what was deleted from it."""

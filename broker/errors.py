@@ -179,6 +179,11 @@ class Unprocessable(BrokerError):
     slug, title, status = "unprocessable", "Some values cannot be used", 422
     default = "Some values cannot be used; see errors."
 
+    @property
+    def by_field(self) -> dict[str, str]:
+        """What is wrong, by the name of the form's field; empty for the form as a whole."""
+        return {each["pointer"].removeprefix("/"): each["detail"] for each in self.errors}
+
 
 class ImportRefused(BrokerError):
     """A file that no importer can read; nothing of it was stored."""

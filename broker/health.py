@@ -22,7 +22,10 @@ def _says(*words: str) -> dict[str, openapi.Json]:
 PART: Final = Part(
     {
         "health.alive": Operation("metadata", {200: Answer("The process answers.", _says("ok"))}),
-        "health.ready": Operation("metadata", {200: Answer("It can do its work.", _says("ready")), 503: Answer("It cannot write.", _says("storage"))}),
+        "health.ready": Operation("metadata", {
+            200: Answer("It can do its work.", _says("ready")),
+            503: Answer("It cannot write, or a ledger does not continue what was signed.", _says("storage", "ledger")),
+        }),
     }
 )
 _last_write = {"at": 0.0}

@@ -84,9 +84,14 @@ def in_words(error: errors.BrokerError) -> str:
     return _FOR_PEOPLE[error.slug].format(wait=many(-(-(error.retry_after or 60) // 60), "minute"))
 
 
+def is_oauth() -> bool:
+    """Whether the request is for an endpoint of the authorization server that programs call."""
+    return request.path.startswith("/oauth/") and not request.path.startswith("/oauth/authorize")
+
+
 def respond(error: errors.BrokerError) -> Response:
     """The error as its reader needs it."""
-    if request.path.startswith("/oauth/") and not request.path.startswith("/oauth/authorize"):
+    if is_oauth():
         return for_oauth(error)
     if for_clients():
         response = Response(orjson.dumps(document(error)), error.status, mimetype=MEDIA_TYPE)

@@ -14,13 +14,14 @@ from flask import Flask
 from broker import ballast, close_app, create_app
 from broker.config import from_environment
 from broker.errors import Sealed, Unsealable
-from broker.exports.actions import sweep as sweep_erased
+from broker.exports.actions import expire, shred
 from broker.factors.actions import sweep as sweep_challenges
 from broker.imports.actions import sweep as sweep_imports
 from broker.ledger.checkpoints import Inconsistent, sign
 from broker.ledger.checkpoints import sweep as sweep_checkpoints
 from broker.oauth.actions import sweep
 from broker.opening import Broker
+from broker.people.actions import sweep as sweep_links
 
 log = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 30.0
@@ -55,7 +56,7 @@ def make() -> Flask:
 
 # What is done every half minute; each by itself, so that one that cannot be done keeps none from being done.
 STEPS: Final[tuple[Callable[[Broker], object], ...]] = (
-    lambda broker: broker.vault.lock_idle(broker.settings.lock_after), lambda broker: broker.vault.share(), sweep, sweep_challenges, sweep_erased,
+    lambda broker: broker.vault.lock_idle(broker.settings.lock_after), lambda broker: broker.vault.share(), sweep, sweep_challenges, sweep_links, expire, shred,
     sweep_imports, sweep_checkpoints, lambda broker: ballast.keep(broker.settings.data_dir),
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
-from flask import Flask, Response, g, redirect, request, url_for
+from flask import Flask, Response, flash, g, redirect, request, url_for
 from flask import session as form_session
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
@@ -16,10 +16,11 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from broker import current, errors, problems
 from broker.opening import Broker
-from broker.people import actions, queries
+from broker.people import actions, agents, queries
 from broker.vault import credentials
 from broker.vault.credentials import Credential
 from broker.vault.keys import Keyring
+from broker.words import many
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,6 +71,35 @@ def welcome(credential: Credential, target: str) -> BaseResponse:
     response = redirect(target, 303)
     set_cookie(response, credential)
     return response
+
+
+def farewell(said: str) -> BaseResponse:
+    """End the session in this browser, whose row is gone, say so on the sign-in page, and clear what the browser kept."""
+    settings = current.broker().settings
+    # What a step-up renewed a moment ago ends with it.
+    g.pop("renewed", None)
+    form_session.clear()
+    flash(said, "good")
+    response = redirect(url_for("people.sign_in"), 303)
+    response.delete_cookie(cookie_name(current.broker()), secure=settings.https, httponly=True, samesite="Lax", path="/")
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
+
+
+def device() -> str:
+    """What the browser of this request calls itself."""
+    return agents.named(request.headers.get("User-Agent", ""))
+
+
+def waiting(limited: errors.RateLimit) -> tuple[str, dict[str, str]]:
+    """(what to tell, the header) where somebody tried too often."""
+    return f"Too many attempts. Wait {many(-(-(limited.retry_after or 60) // 60), 'minute')} and try again.", {"Retry-After": str(limited.retry_after)}
+
+
+def is_operator() -> bool:
+    """Whether the person of this request is the broker's first, who set it up."""
+    with current.broker().reading() as tx:
+        return queries.is_first(tx, person().person_id)
 
 
 def find_person() -> Person | None:
@@ -125,10 +155,7 @@ def own_path(text: str) -> str:
 
 
 def _is_page() -> bool:
-    return not request.path.startswith(("/v1", "/static/", "/.well-known/", "/healthz", "/readyz")) and request.endpoint not in _MACHINES
-
-
-_MACHINES: Final = frozenset({"oauth.par", "oauth.token", "oauth.revoke", "oauth.register"})
+    return not (problems.for_clients() or problems.is_oauth() or request.path.startswith("/static/"))
 
 
 def _same_origin(broker: Broker) -> bool:

@@ -34,7 +34,8 @@ REQUIRED = {"read": ("purposes", "kinds"), "write": ("kinds",), "contact": ("pur
 RATES_OF = {"read": ("reads", "rows"), "write": (), "contact": ("messages",), "ask": ("questions",)}
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(~[A-Za-z0-9][A-Za-z0-9_.-]{0,63})?")
-_RATE = re.compile(r"([1-9][0-9]{0,6})/(P[0-9]+D)")
+COUNT = "[1-9][0-9]{0,6}"
+_RATE = re.compile(rf"({COUNT})/(P[0-9]+D)")
 
 
 @dataclass(frozen=True, slots=True)

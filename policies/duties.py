@@ -12,6 +12,7 @@ from policies.vocabulary import ONWARD
 
 REGION = re.compile(r"\*|EEA|EU|[A-Z]{2}")
 USES = ("profiling", "tracking", "ai_training", "portability")
+LONGEST_PROCESSOR = 80
 DELETE = "delete:"
 
 
@@ -100,7 +101,7 @@ def _read_duty(name: str, value: object, pointer: str) -> Any:
 def _read_processor(value: object, pointer: str) -> str:
     if value == "*":
         refuse(pointer, "Name each processor: * stands for nobody.")
-    return documents.prose(value, pointer, 80)
+    return documents.prose(value, pointer, LONGEST_PROCESSOR)
 
 
 def _read_regions(value: object, pointer: str) -> frozenset[str]:

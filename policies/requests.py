@@ -16,6 +16,8 @@ from policies.terms import VendorFacts
 from policies.vocabulary import ANSWERS, CHANNELS, rank
 
 MOST_ITEMS = 20
+LONGEST_WHY = 200
+MOST_GIFTS = 10
 MOST_PURPOSES = 5
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 GIFT = re.compile(r"[a-z][a-z-]{0,39}")
@@ -83,7 +85,7 @@ class Item:
             id=id_,
             clause=clause,
             stated=stated,
-            why=documents.prose(*found["why"], 200),
+            why=documents.prose(*found["why"], LONGEST_WHY),
             accepts=documents.words(*found["roster_accepts"], documents.one_of(ROSTER)) if "roster_accepts" in found else None,
             least=read_clause(bound, clause, id_),
             minimum=deepcopy(least[0]),
@@ -123,10 +125,10 @@ def _flat_members(found: Members, inner: str, action: str) -> dict[str, tuple[An
 
 def _read_gives(value: object, pointer: str) -> tuple[Mapping[str, str], ...]:
     gifts = []
-    for entry, at in documents.entries(value, pointer, 10):
+    for entry, at in documents.entries(value, pointer, MOST_GIFTS):
         found = documents.members(entry, at, ("kind", "text"), ("kind", "text"))
         kind = documents.text(*found["kind"], GIFT, "one word in small letters, such as discount")
-        gifts.append({"kind": kind, "text": documents.prose(*found["text"], 200)})
+        gifts.append({"kind": kind, "text": documents.prose(*found["text"], LONGEST_WHY)})
     return tuple(gifts)
 
 

@@ -11,7 +11,7 @@ from makers import signature_of
 from sqlalchemy import insert
 
 from broker.grants import actions as grants
-from broker.grants import queries
+from broker.grants import agreed
 from broker.grants.agreements import TYP, Background, b64
 from broker.oauth.models import tokens
 from broker.opening import Broker
@@ -103,7 +103,7 @@ def request_for(document: dict[str, Any]) -> dict[str, Any]:
 def countersign(broker: Broker, person_id: bytes, grant_id: bytes) -> None:
     """What the vendor's SDK does before its first read."""
     with broker.reading() as tx:
-        signed = queries.agreement(tx, broker.keyring(person_id), grant_id)
+        signed = agreed.agreement(tx, broker.keyring(person_id), grant_id)
     assert signed
     key = OKPKey.import_key({**PUBLIC, "d": SEED})
     grants.countersign(broker, person_id, grant_id, signature_of(key, b64(signed.payload), {"alg": "Ed25519", "kid": key.thumbprint(), "typ": TYP}))

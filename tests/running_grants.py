@@ -5,7 +5,7 @@ from typing import Any
 
 from makers import Browser, Shop
 
-from broker.grants import queries
+from broker.grants import agreed, queries
 from policies.clauses import Clause
 
 
@@ -28,11 +28,11 @@ def less(clause: Clause, **fields: str) -> Clause:
 
 def content_of(person: Browser, shop: Shop) -> dict[str, Any]:
     with person.app.extensions["broker"].reading() as tx:
-        signed = queries.agreement(tx, person.ring, grant_of(person, shop))
+        signed = agreed.agreement(tx, person.ring, grant_of(person, shop))
     assert signed
     return signed.content
 
 
 def kept(person: Browser, shop: Shop) -> list[str]:
     with person.app.extensions["broker"].reading() as tx:
-        return queries.changes_of(tx, person.ring, grant_of(person, shop))
+        return agreed.changes_of(tx, person.ring, grant_of(person, shop))

@@ -24,7 +24,7 @@ LEAVES = {
     "people": {"agents"},
     "factors": {"passkeys", "codes"},
     "terms": {"sentences"},
-    "grants": {"sentences", "agreements", "statements", "details", "files", "cuts"},
+    "grants": {"sentences", "agreements", "statements", "agreed", "details", "files", "cuts"},
     "vendors": {"words", "checks", "documents"},
     "oauth": {"gate", "assertion", "dpop", "callers"},
     "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},

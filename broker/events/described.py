@@ -31,7 +31,7 @@ _ALIAS: Final[Json] = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 _COARSE: Final[dict[tuple[str, str], Json]] = {
     ("quantity", "bucket"): one_of(name for _, name in QUANTITIES),
     ("dwell", "bucket"): one_of((LEAST_DWELL, *(name for _, name in reversed(DWELLS)))),
-    ("query", "topic"): one_of((*CATEGORIES, "other") if "other" not in CATEGORIES else CATEGORIES),
+    ("query", "topic"): one_of(CATEGORIES),
     ("category", "top"): one_of(CATEGORIES),
     ("site", "class"): one_of(SITE_CLASSES),
     ("coupon", "used"): {"type": "boolean"},

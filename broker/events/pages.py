@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from broker import current, errors, layout
 from broker import rows as shown_rows
-from broker.confirming import fresh
+from broker.confirming import fresh_to_forget
 from broker.events import actions, queries
 from broker.events.queries import Wanted
 from broker.events.sites import site_of
@@ -23,8 +23,6 @@ from broker.session import own_path, person, signed_in
 from broker.words import many
 from policies.vocabulary import CATEGORIES, KINDS, SITE_CLASSES
 
-# More than this is forgotten only by whoever signed in a moment ago.
-FREELY: Final = 1000
 pages: Final = Blueprint("activity", __name__)
 Event = dict[str, Any]
 TABS: Final = {
@@ -263,8 +261,7 @@ def forget_many() -> Any:
         keys = queries.matching(tx, who.ring, filters.wanted)
     if form.get("number", "") != str(len(keys)):
         return _ask(filters, 422, {"": "The number has changed since you looked. Nothing was forgotten; look at it again."})
-    if len(keys) > FREELY:
-        fresh("forget")
+    fresh_to_forget(len(keys))
     wanted = filters.wanted
     about = {"kinds": list(wanted.kinds), "from": wanted.first.isoformat() if wanted.first else "", "to": wanted.last.isoformat() if wanted.last else ""}
     number = actions.forget(broker, who.ring, keys, about)

@@ -32,8 +32,6 @@ from broker.vault.keys import Keyring
 log = logging.getLogger(__name__)
 RESEALED_AT_ONCE: Final = 200
 KEPT_AT_ONCE: Final = 2000
-# More than this is forgotten only by whoever signed in a moment ago.
-FREELY: Final = 1000
 # So long what was erased waits for a backup of what is left; then it goes without one.
 BACKUP_WITHIN: Final = dt.timedelta(hours=24)
 BROKER: Final = {"role": "broker"}
@@ -77,12 +75,14 @@ def _shred(broker: Broker) -> int:
         return 0
     for person_id in {bytes(row.person_id) for row in done}:
         if broker.vault.has_keys(person_id):
-            _each(lambda broker, person_id: broker.vault.renew_person(person_id), broker, person_id)
+            _each(broker.vault.renew_person, person_id)
     broker.keys.vacuum()
-    broker.data.truncate_log()
-    if not may_end or not _end_epoch(broker, dt.datetime.fromisoformat(since.decode())):
+    emptied = broker.data.truncate_log()
+    epoch = _next_epoch(broker, dt.datetime.fromisoformat(since.decode())) if may_end else None
+    if epoch is None or not emptied:
+        # It waits for a backup; or somebody reads, and the rows stay in the log beside the file until the next sweep. So do the notes.
         return 0
-    _finish(broker, done)
+    _finish(broker, done, epoch)
     heads.clear_mark(broker.heads, heads.SHREDDING)
     return len(done)
 
@@ -104,8 +104,8 @@ def _may_end(broker: Broker, since: dt.datetime) -> bool:
     return copies.possible(broker, Path(broker.settings.backup_dir))
 
 
-def _end_epoch(broker: Broker, since: dt.datetime) -> bool:
-    """Begin a new epoch, back up what is left and open it once, and only then destroy the old epoch; False where that has to wait for a backup."""
+def _next_epoch(broker: Broker, since: dt.datetime) -> int | None:
+    """Begin a new epoch, back up what is left and open it once, and only then destroy the old epoch; None where that has to wait for a backup."""
     made: list[copies.Pair] = []
 
     def back_up() -> None:
@@ -118,15 +118,15 @@ def _end_epoch(broker: Broker, since: dt.datetime) -> bool:
             log.critical("no backup could be made for a day, and what was erased is destroyed without one: %s", why)
 
     try:
-        broker.vault.rotate(before_end=back_up if broker.settings.backup_dir else _nothing)
+        epoch = broker.vault.rotate(before_end=back_up if broker.settings.backup_dir else _nothing)
         for pair in made:
             # The keys as they were a moment before still open the old epoch.
             copies.renew_keys(broker, pair)
     except BackupRefused:
         log.exception("erasing waits for a backup")
-        return False
-    heads.note_epoch(broker.heads, broker.vault.epoch)
-    return True
+        return None
+    heads.note_epoch(broker.heads, epoch)
+    return epoch
 
 
 def _nothing() -> None:
@@ -144,13 +144,13 @@ def _mine(person_id: bytes, kind: str, month: str, asked_at: dt.datetime) -> Any
 
 
 def _destroy_month(broker: Broker, person_id: bytes, kind: str, month: str, asked_at: dt.datetime) -> None:
-    try:
-        ring = broker.keyring(person_id)
-    except Unsealable:
+    if not broker.vault.has_keys(person_id):
         # The person is gone, and every key with them.
         broker.write(lambda tx: tx.execute(delete(shreds).where(shreds.c.person_id == person_id)))
         return
+    ring = broker.keyring(person_id)
     key_ids = broker.vault.retire(person_id, kind, month)
+    ring.seal_anew()
     if key_ids:
         # From here on nothing can be stored under them, by whatever process.
         gone = upsert(retired_keys).on_conflict_do_nothing()
@@ -191,23 +191,25 @@ def _reseal(broker: Broker, ring: Keyring, kind: str, month: str, key_ids: Seque
     return len(rows)
 
 
-def _finish(broker: Broker, due: Iterable[Any]) -> None:
+def _finish(broker: Broker, due: Iterable[Any], epoch: int) -> None:
     """Enter what was destroyed, once for each person, and take the notes away."""
     by_person: dict[bytes, list[Any]] = {}
     for row in due:
         by_person.setdefault(bytes(row.person_id), []).append(row)
     for person_id, rows in by_person.items():
         months = sorted({f"{row.kind} {row.month}" for row in rows})
-        entry = ledger.Entry("key_destroyed", broker.now(), by=BROKER, about={"months": months, "epoch": broker.vault.epoch})
+        entry = ledger.Entry("key_destroyed", broker.now(), by=BROKER, about={"months": months, "epoch": epoch})
+        ring, key = None, None
         try:
             ring = broker.keyring(person_id)
+            key = ledger.entry_key(ring, entry.at)
         except Unsealable:
-            continue
-        key = ledger.entry_key(ring, entry.at)
+            # The months are destroyed all the same; a note that stayed would have the epoch change at every sweep.
+            log.exception("what was destroyed goes without its entry")
 
-        def job(tx: Connection, ring: Keyring = ring, rows: list[Any] = rows, entry: ledger.Entry = entry, key: Any = key) -> None:
-            ended = [tx.execute(delete(shreds).where(_mine(ring.person_id, row.kind, row.month, row.asked_at))).rowcount for row in rows]
-            if any(ended):
+        def job(tx: Connection, ring: Keyring | None = ring, rows: list[Any] = rows, entry: ledger.Entry = entry, key: Any = key) -> None:
+            ended = [tx.execute(delete(shreds).where(_mine(row.person_id, row.kind, row.month, row.asked_at))).rowcount for row in rows]
+            if ring is not None and key is not None and any(ended):
                 ledger.append(tx, ring, key, entry)
 
         broker.write(job)
@@ -225,7 +227,7 @@ def erase_person(broker: Broker, person_id: bytes) -> None:
 
 def delete_rows(broker: Broker, person_id: bytes) -> None:
     """Delete every row of a person."""
-    tables = [table for table in metadata.sorted_tables if next(iter(table.primary_key.columns)).name == "person_id"]
+    tables = [table for table in metadata.sorted_tables if "person_id" in table.c]
 
     def job(tx: Connection) -> None:
         for table in reversed(tables):
@@ -236,17 +238,15 @@ def delete_rows(broker: Broker, person_id: bytes) -> None:
 
 def erase_again(broker: Broker) -> int:
     """Of whoever erased everything, delete rows that are here (a kill may have left them, or a backup brought them), and destroy keys; returns how many."""
-    found = 0
-    for person_id in heads.erased(broker.heads):
-        with broker.reading() as tx:
-            there = people.by_id(tx, person_id) is not None
-        if there or broker.vault.has_keys(person_id):
-            # The epoch they lay under is to go too, whatever comes between.
-            heads.set_mark(broker.heads, heads.SHREDDING, broker.now().isoformat().encode(), keep=True)
-            delete_rows(broker, person_id)
-            broker.vault.destroy(person_id)
-            found += 1
-    return found
+    erased = heads.erased(broker.heads)
+    with broker.reading() as tx:
+        found = {*people.existing(tx, erased), *broker.vault.with_keys(erased)}
+    for person_id in found:
+        # The epoch they lay under is to go too, whatever comes between.
+        heads.set_mark(broker.heads, heads.SHREDDING, broker.now().isoformat().encode(), keep=True)
+        delete_rows(broker, person_id)
+        broker.vault.destroy(person_id)
+    return len(found)
 
 
 def keep_for(broker: Broker, person_id: bytes, kind: str, days: int | None) -> None:
@@ -278,16 +278,11 @@ def expire(broker: Broker) -> int:
                 break
             keys = [(row.kind, row.day, row.event_tag) for row in rows]
             about = {"kinds": [kind], "to": (first - dt.timedelta(days=1)).isoformat(), "why": "retention"}
-            if not _each(lambda keys, about: event_actions.forget(broker, broker.keyring(person_id), keys, about, by=BROKER), keys, about):  # noqa: B023 - at once
+            if not _each(_forget, broker, person_id, keys, about):
                 break
             erased += len(keys)
     return erased
 
 
-def sweep(broker: Broker) -> None:
-    """What is due: expiry, then shredding. Waits while the broker is sealed."""
-    try:
-        expire(broker)
-        shred(broker)
-    except Sealed:
-        return
+def _forget(broker: Broker, person_id: bytes, keys: Sequence[tuple[str, dt.date, bytes]], about: dict[str, Any]) -> None:
+    event_actions.forget(broker, broker.keyring(person_id), keys, about, by=BROKER)

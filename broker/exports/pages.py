@@ -3,14 +3,13 @@
 from typing import Any, Final
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from flask import session as form_session
 
 from broker import current, errors
-from broker.confirming import fresh
+from broker.confirming import fresh, fresh_to_forget
 from broker.events import queries as events
 from broker.exports import actions, queries
 from broker.people import queries as people
-from broker.session import cookie_name, person, signed_in
+from broker.session import farewell, person, signed_in
 from broker.words import many
 from policies.vocabulary import KINDS
 
@@ -53,8 +52,7 @@ def keep_for() -> Any:
             number = queries.older(tx, who.person_id, kind, int(period), broker.now().date())
         if number and form.get("number") != str(number):
             return _keep_page((kind, period, number))
-        if number > actions.FREELY:
-            fresh("forget")
+        fresh_to_forget(number)
     actions.keep_for(broker, who.person_id, kind, int(period) if period else None)
     flash(f"{KINDS[kind].label.capitalize()}: kept {'for ' + PERIODS[period] if period else 'for ever'} from now on.", "good")
     return redirect(url_for("exports.keep"), 303)
@@ -86,12 +84,7 @@ def erase() -> Any:
         return _erase_page("Nothing was erased. Type your name as you sign in with it.", 422)
     fresh("erase")
     actions.erase_person(broker, who.person_id)
-    form_session.clear()
-    flash("Everything of yours is erased, and every vendor's access has ended. " + _left(), "good")
-    response = redirect(url_for("people.sign_in"), 303)
-    response.delete_cookie(cookie_name(broker), secure=broker.settings.https, httponly=True, samesite="Lax", path="/")
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
-    return response
+    return farewell("Everything of yours is erased, and every vendor's access has ended. " + _left())
 
 
 def _left() -> str:

@@ -30,7 +30,7 @@ recovery_codes = Table(
     **CLUSTERED,
 )
 
-# Challenges of passkeys and tickets of sign-ins under way carry their own proof; here stand those that were used.
+# Challenges of passkeys carry their own proof; here stand those that were used.
 used_challenges = Table(
     "used_challenges",
     metadata,

@@ -16,29 +16,13 @@ from broker.ledger import queries as ledger
 from broker.ledger.sentences import FACTORS, moment
 from broker.opening import Broker
 from broker.people import actions as people_actions
-from broker.people import agents
 from broker.people import queries as people
-from broker.session import Person, own_path, person, signed_in, welcome
+from broker.session import Person, device, own_path, person, signed_in, waiting, welcome
 from broker.vault.envelope import Place
 from broker.words import many
 
 pages: Final = Blueprint("factors", __name__)
 GROUP: Final = 4
-
-
-def device() -> str:
-    """What the browser of this request calls itself."""
-    return agents.named(request.headers.get("User-Agent", ""))
-
-
-def _mistakes(refused: errors.Unprocessable) -> dict[str, str]:
-    return {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}
-
-
-def _waiting(limited: errors.RateLimit) -> tuple[dict[str, str], dict[str, str]]:
-    """(what to tell, the header) where somebody tried too often."""
-    wait = many(-(-(limited.retry_after or 60) // 60), "minute")
-    return {"": f"Too many attempts. Wait {wait} and try again."}, {"Retry-After": str(limited.retry_after)}
 
 
 @pages.post("/sign-in/passkey")
@@ -50,10 +34,10 @@ def sign_in_with_passkey() -> Any:
         broker.limits.count("sign_in_address", current.address())
         return welcome(actions.sign_in_with_passkey(broker, form.get("passkey", ""), device()), target)
     except errors.Unprocessable as refused:
-        return _sign_in_page(target, _mistakes(refused)), 422
+        return _sign_in_page(target, refused.by_field), 422
     except errors.RateLimit as limited:
-        said, headers = _waiting(limited)
-        return _sign_in_page(target, said), 429, headers
+        said, headers = waiting(limited)
+        return _sign_in_page(target, {"": said}), 429, headers
 
 
 def _sign_in_page(target: str, mistakes: dict[str, str]) -> str:
@@ -69,16 +53,16 @@ def sign_in_with_code() -> Any:
     ticket, target = form.get("ticket", ""), own_path(form.get("next", "/"))
     holder = people_actions.ticket_holder(broker, ticket)
     if holder is None:
-        flash("That took more than five minutes, so the password is asked for again.", "warn")
+        flash("That took more than five minutes, or your password was changed meanwhile. Sign in again.", "warn")
         return redirect(url_for("people.sign_in", next=target), 303)
     try:
         broker.limits.count("sign_in_name", holder.hex())
         return welcome(actions.sign_in_with_code(broker, ticket, form.get("code", ""), device()), target)
     except errors.Unprocessable as refused:
-        return render_template("factors/code.html", ticket=ticket, target=target, errors=_mistakes(refused), failed=True), 422
+        return render_template("factors/code.html", ticket=ticket, target=target, errors=refused.by_field, failed=True), 422
     except errors.RateLimit as limited:
-        said, headers = _waiting(limited)
-        return render_template("factors/code.html", ticket=ticket, target=target, errors=said, failed=True), 429, headers
+        said, headers = waiting(limited)
+        return render_template("factors/code.html", ticket=ticket, target=target, errors={"": said}, failed=True), 429, headers
 
 
 @pages.get("/sign-in/recovery")
@@ -97,10 +81,10 @@ def sign_in_with_recovery() -> Any:
         broker.limits.count("recovery", people.name_tag(broker, name).hex())
         credential = actions.sign_in_with_recovery(broker, name, form.get("code", ""), device())
     except errors.Unprocessable as refused:
-        return render_template("factors/recovery.html", name=name, errors=_mistakes(refused), failed=True), 422
+        return render_template("factors/recovery.html", name=name, errors=refused.by_field, failed=True), 422
     except errors.RateLimit as limited:
-        said, headers = _waiting(limited)
-        return render_template("factors/recovery.html", name=name, errors=said, failed=True), 429, headers
+        said, headers = waiting(limited)
+        return render_template("factors/recovery.html", name=name, errors={"": said}, failed=True), 429, headers
     answer = welcome(credential, url_for("factors.devices"))
     flash("You are in, and all your other sessions have ended. Set up a way to sign in here before you leave.", "warn")
     return answer
@@ -169,7 +153,7 @@ def add_passkey() -> Any:
     try:
         actions.add_passkey(current.broker(), person().session, request.form.get("passkey", ""), request.form.get("passkey_name", ""))
     except errors.Unprocessable as refused:
-        return _page(_mistakes(refused), status=422)
+        return _page(refused.by_field, status=422)
     return _done("Your passkey is kept. Next time, sign in with it.", "passkeys")
 
 
@@ -190,7 +174,7 @@ def set_password() -> Any:
     try:
         actions.set_password(current.broker(), person().session, request.form.get("password", ""), request.form.get("again", ""))
     except errors.Unprocessable as refused:
-        return _page(_mistakes(refused), status=422)
+        return _page(refused.by_field, status=422)
     return _done("Your new password holds. You are signed out everywhere else.", "password")
 
 
@@ -236,7 +220,7 @@ def set_totp() -> Any:
     try:
         actions.set_totp(broker, who.person_id, secret, request.form.get("code", ""))
     except errors.Unprocessable as refused:
-        return _totp_page(who, secret, _mistakes(refused)), 422
+        return _totp_page(who, secret, refused.by_field), 422
     return _done("From now on a code from your app is asked for after your password.", "totp")
 
 

@@ -60,16 +60,16 @@ class Party:
 
     def _proof(self, body: bytes, purpose: str, holder: bytes) -> bytes:
         # Each part has its length before it or a fixed one, so that no two lists of parts look alike.
-        return self.tag(b"challenge" + struct.pack(">I", len(purpose)) + purpose.encode() + body + holder)[:_TAG]
+        return self.tag(b"challenge" + struct.pack(">I", len(purpose)) + purpose.encode() + body + holder)
 
-    def _ours(self, client_data: bytes, purpose: str, holder: bytes, now: float) -> bytes:
+    def ours(self, client_data: bytes, purpose: str, holder: bytes, now: float) -> bytes:
         """The challenge that an answer names, if it is ours, of this purpose and holder, and not too old."""
         said = parse_client_data_json(client_data)
         challenge: bytes = said.challenge
         body = challenge[:-_TAG]
-        ours = len(body) == _MADE_AT.size + _RANDOM and hmac.compare_digest(challenge[-_TAG:], self._proof(body, purpose, holder))
+        known = len(body) == _MADE_AT.size + _RANDOM and hmac.compare_digest(challenge[-_TAG:], self._proof(body, purpose, holder))
         # Nobody's page may hold one of ours in a frame and ask there.
-        if not ours or said.cross_origin:
+        if not known or said.cross_origin:
             raise Refused
         age = now - _MADE_AT.unpack(body[: _MADE_AT.size])[0]
         if not -1 <= age <= CHALLENGE_SECONDS:
@@ -137,7 +137,7 @@ def made(party: Party, text: str, session: bytes, now: float) -> Made:
     """The passkey of an answer to `making`; raises `Refused`."""
     answer = _read(text)
     try:
-        challenge = party._ours(base64url_to_bytes(answer["response"]["clientDataJSON"]), "make", session, now)  # noqa: SLF001 - one of the party's own
+        challenge = party.ours(base64url_to_bytes(answer["response"]["clientDataJSON"]), "make", session, now)
         found = webauthn.verify_registration_response(
             credential=answer, expected_challenge=challenge, expected_rp_id=party.host, expected_origin=party.origin, require_user_verification=True,
             supported_pub_key_algs=ALGORITHMS,
@@ -170,7 +170,7 @@ def proven(party: Party, answer: Shown, kept: Any, purpose: str, holder: bytes, 
     if kept is None:
         raise Refused
     try:
-        challenge = party._ours(base64url_to_bytes(answer.answer["response"]["clientDataJSON"]), purpose, holder, now)  # noqa: SLF001 - one of the party's own
+        challenge = party.ours(base64url_to_bytes(answer.answer["response"]["clientDataJSON"]), purpose, holder, now)
         found = webauthn.verify_authentication_response(
             credential=answer.answer, expected_challenge=challenge, expected_rp_id=party.host, expected_origin=party.origin, require_user_verification=True,
             credential_public_key=kept.public_key, credential_current_sign_count=kept.sign_count,

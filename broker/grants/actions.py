@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
-import rfc8785
 from sqlalchemy import Connection, Update, bindparam, func, insert, select, update
 
 from broker.db import Prepared, upsert
 from broker.errors import BadRequest, Busy, Conflict, InvalidToken, LedgerUnavailable, Sealed, Unprocessable, Unsealable
-from broker.grants import agreements, queries, statements
+from broker.grants import agreed, agreements, queries, statements
 from broker.grants.agreements import Background
 from broker.grants.models import agreements as agreement_rows
 from broker.grants.models import answers, changes, grants, use
@@ -77,7 +76,7 @@ def give(
     key = ring.key_for("grant", f"{now:%Y-%m}", 4)
     documents = [clause.to_json() for clause in clauses]
     expires_at = max(clause.validity.until for clause in clauses if clause.validity.until is not None)
-    payload = None if client.public else _payload(broker, ring, client, clauses, background, grant_id, now)
+    payload = None if client.public else agreed.payload(broker, ring, client, clauses, background, grant_id, now)
     row = {
         "person_id": ring.person_id, "grant_id": grant_id, "client_id": client.client_id, "status": "active", "version": 1, "given_at": now,
         "expires_at": expires_at, "reason": "", "countersigned_at": now if payload is None else None,
@@ -89,48 +88,8 @@ def give(
     if payload is not None:
         about["agreement"] = agreements.digest(payload.raw)
     entry = ledger.Entry("give", now, grant=queries.to_text(grant_id), about=about)
-    signed = None if payload is None else payload.row(ring, key, client.vendor_id, grant_id)
-    return Given(ring, grant_id, row, entry, ledger.entry_key(ring, now), signed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Payload:
-    """The bytes to sign, and what opens their commitments."""
-
-    raw: bytes
-    opening: dict[str, Any]
-
-    def row(self, ring: Keyring, key: OpenKey, vendor_id: str, grant_id: bytes) -> dict[str, Any]:
-        """The row of the agreement, signed by the person's key for this vendor."""
-        protected, signature = ring.signer(vendor_id).sign(agreements.TYP, self.raw)
-        document = agreements.joined(self.raw, [{"protected": protected, "signature": signature}])
-        return {
-            "person_id": ring.person_id, "grant_id": grant_id,
-            "document": key.seal(queries.agreement_place(ring.person_id, "document", grant_id), document),
-            "opening": key.seal(queries.agreement_place(ring.person_id, "opening", grant_id), orjson.dumps(self.opening)),
-        }  # fmt: skip
-
-
-def _payload(
-    broker: Broker, ring: Keyring, client: Client, clauses: Sequence[Clause], background: Background, grant_id: bytes, now: dt.datetime
-) -> _Payload:
-    jwk = client.signing_key
-    if jwk is None:
-        raise Conflict("This vendor has no key that it could sign the agreement with, so nothing can be given to it.")
-    said = {name: value for name, value in (("address", client.address), ("contact", client.contact)) if value}
-    salt = os.urandom(agreements.SALT_BYTES)
-    content = agreements.content(
-        number=agreements.new_id(now), first={"id": queries.pairwise(ring, client.vendor_id), "jwk": ring.signer(client.vendor_id).jwk},
-        second={"id": client.vendor_id, "name": client.vendor_name, **said, "jwk": jwk}, clauses=clauses, background=background, salt=salt,
-        jurisdiction=broker.settings.jurisdiction, page=f"{broker.settings.origin}/grants/{queries.to_text(grant_id)}", at=now,
-    )  # fmt: skip
-    opening = {"salt": agreements.b64(salt), "terms": background.terms, "shown": background.shown}
-    raw = rfc8785.dumps(content)
-    try:
-        agreements.read_payload(raw)
-    except Malformed:
-        raise Unprocessable(errors=[{"pointer": "", "detail": "That is more than one agreement can hold. Leave some parts out."}]) from None
-    return _Payload(raw, opening)
+    kept = None if payload is None else payload.row(ring, key, client.vendor_id, grant_id)
+    return Given(ring, grant_id, row, entry, ledger.entry_key(ring, now), kept)
 
 
 def countersign(broker: Broker, person_id: bytes, grant_id: bytes, signature: dict[str, str]) -> None:
@@ -143,22 +102,22 @@ def countersign(broker: Broker, person_id: bytes, grant_id: bytes, signature: di
     ring = broker.keyring(person_id)
     with broker.reading() as tx:
         grant = queries.one(tx, ring, grant_id)
-        signed = queries.agreement(tx, ring, grant_id)
-    if signed is None:
+        kept = agreed.agreement(tx, ring, grant_id)
+    if kept is None:
         raise BadRequest("This grant has no agreement to sign.")
-    if signed.countersignature is not None:
-        if signed.countersignature != signature:
+    if kept.countersignature is not None:
+        if kept.countersignature != signature:
             raise Conflict("This agreement carries another signature of yours already. Read it with GET; it needs no second one.")
         return
     try:
-        agreements.verify(signed.with_signature(signature))
+        agreements.verify(kept.with_signature(signature))
     except Malformed as malformed:
         raise Unprocessable("This is not your signature over this agreement; see errors. Nothing was changed.", errors=_pointed(malformed)) from None
     if now >= grant.given_at + SIGN_WITHIN:
         expire(broker, person_id, grant_id, "unsigned")
         raise InvalidToken
     key = ring.key_for("grant", f"{now:%Y-%m}")
-    sealed = key.seal(queries.agreement_place(person_id, "countersignature", grant_id), orjson.dumps(signature))
+    sealed = key.seal(agreed.agreement_place(person_id, "countersignature", grant_id), orjson.dumps(signature))
     live = _updating(person_id, grant_id, queries.LIVE, countersigned_at=now)
     mine = (agreement_rows.c.person_id == person_id) & (agreement_rows.c.grant_id == grant_id) & agreement_rows.c.countersignature.is_(None)
 
@@ -171,7 +130,7 @@ def countersign(broker: Broker, person_id: bytes, grant_id: bytes, signature: di
         broker.write(job)
     except Conflict:
         with broker.reading() as tx:
-            kept = queries.agreement(tx, ring, grant_id)
+            kept = agreed.agreement(tx, ring, grant_id)
             if kept is None or kept.countersignature != signature or not queries.is_live(tx, person_id, grant_id):
                 raise
 
@@ -314,7 +273,7 @@ def _stating(ring: Keyring, grant: queries.Grant, change: _Change, now: dt.datet
 
     def say(tx: Connection) -> None:
         try:
-            before = queries.changes_of(tx, ring, grant.grant_id)
+            before = agreed.changes_of(tx, ring, grant.grant_id)
         except Unsealable:
             if change.act not in STOPS:
                 raise
@@ -322,7 +281,7 @@ def _stating(ring: Keyring, grant: queries.Grant, change: _Change, now: dt.datet
             return
         content = statements.change(about, before, change.statement, now, change.clauses)
         number = len(before) + 1
-        place = queries.change_place(ring.person_id, grant.grant_id, number)
+        place = agreed.change_place(ring.person_id, grant.grant_id, number)
         sealed = key.seal(place, statements.sign(signer, statements.CHANGE, content).encode())
         tx.execute(insert(changes).values(person_id=ring.person_id, grant_id=grant.grant_id, n=number, statement=sealed))
 
@@ -398,12 +357,17 @@ def remove_client(broker: Broker, client_id: str) -> bool:
         client, whose = vendors.client(tx, client_id), queries.people_with(tx, client_id)
     about = {"did": "client_removed", "client": client_id, **({"vendor": client.vendor_id} if client and client.vendor_id else {})}
     entry = ledger.Entry("operator", now, by={"role": "operator"}, about=about)
-    rings = [broker.appender(person_id) for person_id in whose]
-    keys = [(ring, ledger.entry_key(ring, now)) for ring in rings]
+    keys: list[tuple[Appending, OpenKey]] = []
+    for person_id in whose:
+        # Neither damaged keys nor a log that takes nothing now must keep the client in service.
+        try:
+            ring = broker.appender(person_id)
+            keys.append((ring, ledger.entry_key(ring, now)))
+        except Unsealable:
+            log.exception("a client goes without its entry for one person")
 
     def enter(tx: Connection) -> None:
         for ring, key in keys:
-            # A log that takes nothing now must not keep the client in service.
             with contextlib.suppress(LedgerUnavailable):
                 ledger.append(tx, ring, key, entry)
 
@@ -413,11 +377,9 @@ def remove_client(broker: Broker, client_id: str) -> bool:
 def end_again(broker: Broker) -> int:
     """At start-up: end what heads.db knows to have ended, should an older data.db have come back; returns how many were alive."""
     revived = 0
-    for person_id, grant_id in heads.ended(broker.heads):
-        with broker.reading() as tx:
-            live = queries.is_live(tx, person_id, grant_id)
-        if not live:
-            continue
+    with broker.reading() as tx:
+        alive = queries.live_of(tx, heads.ended(broker.heads))
+    for person_id, grant_id in alive:
         try:
             revived += revoke(broker, person_id, grant_id, by={"role": "broker"}, reason="restored")
         except Unsealable:

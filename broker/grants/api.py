@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from broker import access as gate
 from broker import current, errors, quota
 from broker.access import Access, token
-from broker.grants import actions, details, queries, schemas
+from broker.grants import actions, agreed, details, queries, schemas
 from broker.session import csrf
 
 api: Final = Blueprint("grants_api", __name__)
@@ -45,8 +45,8 @@ def show(grant_id: str) -> Response:
     """What the person gave, where that is less than was asked, and the agreement with the signatures so far."""
     access, broker = _own(grant_id), current.broker()
     with broker.reading() as tx:
-        grant = queries.told(tx, access.ring, access.grant_id)
-        changes = queries.changes_of(tx, access.ring, access.grant_id)
+        grant = agreed.told(tx, access.ring, access.grant_id)
+        changes = agreed.changes_of(tx, access.ring, access.grant_id)
     status = queries.state_of(grant.status, grant.expires_at, broker.now())
     if status not in queries.LIVE:
         # It ended while this call was under way.

@@ -8,7 +8,8 @@ import orjson
 from markupsafe import Markup
 
 from broker.grants import agreements, queries, sentences, statements
-from broker.grants.queries import Grant, Signed
+from broker.grants.agreed import Signed
+from broker.grants.queries import Grant
 from broker.vault.signing import Signer
 from policies import explain
 from policies.exports import dpv27560, kantara, odrl, since

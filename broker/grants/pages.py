@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from broker import current, errors
 from broker.events import queries as events
-from broker.grants import actions, agreements, cuts, queries, schemas, sentences, statements
+from broker.grants import actions, agreed, agreements, cuts, queries, schemas, sentences, statements
 from broker.grants.cuts import Cut
 from broker.grants.files import FILES, Kept
 from broker.grants.queries import Grant, Use
@@ -89,8 +89,8 @@ def show(grant_id: str) -> Any:
         entries = ledger.page(tx, who.ring, ledger.Wanted(grant=grant.id), limit=ENTRIES)
         act = "upload" if grant.collects else "read"
         last = ledger.page(tx, who.ring, ledger.Wanted(grant=grant.id, act=act, outcome="permitted"), limit=1).entries
-        signed = queries.agreement(tx, who.ring, grant.grant_id)
-        changes = queries.changes_of(tx, who.ring, grant.grant_id)
+        signed = agreed.agreement(tx, who.ring, grant.grant_id)
+        changes = agreed.changes_of(tx, who.ring, grant.grant_id)
         collect_by = oauth.collect_by(tx, who.person_id, grant.grant_id)
         firsts = ledger.firsts(tx, who.person_id)
     names = {grant.client_id: grant.name}
@@ -135,11 +135,11 @@ def file(grant_id: str, name: str) -> Response:
     wanted = FILES.get(name)
     with broker.reading() as tx:
         grant = queries.one(tx, who.ring, queries.to_bytes(grant_id))
-        signed = queries.agreement(tx, who.ring, grant.grant_id)
+        signed = agreed.agreement(tx, who.ring, grant.grant_id)
         if wanted is None or signed is None:
             raise errors.NotFound
         reads = queries.reads_under(tx, who.ring, grant.id) if name == "receipts.json" else []
-        kept = Kept(grant, signed, queries.changes_of(tx, who.ring, grant.grant_id), reads, who.ring.signer(grant.vendor_id))
+        kept = Kept(grant, signed, agreed.changes_of(tx, who.ring, grant.grant_id), reads, who.ring.signer(grant.vendor_id))
     response = Response(wanted.make(kept), mimetype=wanted.media_type)
     response.headers.set("Content-Disposition", "attachment", filename=f"{grant.domain}-{grant.given_at:%Y-%m-%d}-{name}")
     return response
@@ -172,7 +172,7 @@ def narrow(grant_id: str) -> Any:
         kept = schemas.left(grant.clauses, request.form, current.broker().now().date())
         actions.narrow(current.broker(), person().person_id, raw, kept, version=int(version) if is_number else 0)
     except errors.Unprocessable as refused:
-        return _narrow_page(grant, {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors} or {"": refused.detail})
+        return _narrow_page(grant, refused.by_field or {"": refused.detail})
     flash(f"Narrowed. From now on {grant.called} can {'add' if grant.collects else 'see'} only what this page says.", "good")
     return _back(grant_id)
 

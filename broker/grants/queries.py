@@ -3,18 +3,18 @@
 import base64
 import binascii
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select, tuple_
 
-from broker.db import AnyRow, Prepared
+from broker.db import AnyRow, Prepared, lots
 from broker.errors import NotFound
 from broker.grants import agreements
-from broker.grants.models import agreements as agreement_rows
-from broker.grants.models import answers, changes, grants, use
+from broker.grants.models import answers, grants, use
 from broker.ledger import queries as ledger
 from broker.ledger.actions import Check
 from broker.people.models import people
@@ -24,7 +24,6 @@ from broker.vendors.models import clients, vendors
 from policies.clauses import Clause
 
 PARSED: Final = 4096
-JOINED: Final = 512
 LIVE: Final = ("active", "paused")
 # The reason of a grant that its vendor ended.
 HANDED_BACK: Final = "handed_back"
@@ -114,119 +113,6 @@ def place(person_id: bytes, column: str, grant_id: bytes) -> bytes:
 def pairwise(ring: Keyring, vendor_id: str) -> str:
     """The id under which a vendor knows this person, and no other vendor does (rule G10)."""
     return agreements.PERSON_ID + agreements.b64(ring.pairwise(vendor_id))
-
-
-@lru_cache(maxsize=PARSED)
-def agreement_place(person_id: bytes, column: str, grant_id: bytes) -> bytes:
-    """Where an agreement's sealed columns live."""
-    return Place(person_id, "agreements", column).at(grant_id)
-
-
-def change_place(person_id: bytes, grant_id: bytes, number: int) -> bytes:
-    """Where a statement of change is sealed."""
-    return Place(person_id, "consent_changes", "statement").at(grant_id, number)
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """An agreement as it is kept: the JWS with the person's signature, and the vendor's, once it is there."""
-
-    by_person: dict[str, Any]
-    countersignature: dict[str, str] | None
-    opening: dict[str, Any]
-
-    @property
-    def payload(self) -> bytes:
-        """The canonical bytes that both sides sign."""
-        return agreements.unb64(self.by_person["payload"], "/payload")
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """What was agreed."""
-        found: dict[str, Any] = orjson.loads(self.payload)
-        return found
-
-    @property
-    def document(self) -> bytes:
-        """The file both sides keep, with the signatures so far: the same bytes on both sides."""
-        return self.with_signature(self.countersignature) if self.countersignature else agreements.joined(self.payload, self.by_person["signatures"])
-
-    def with_signature(self, signature: dict[str, str]) -> bytes:
-        """The file with this as the vendor's signature."""
-        return agreements.joined(self.payload, [*self.by_person["signatures"], signature])
-
-
-_AGREEMENT: Final = Prepared(
-    select(agreement_rows).where(agreement_rows.c.person_id == bindparam("person"), agreement_rows.c.grant_id == bindparam("grant"))
-)
-
-
-def _opened(ring: Keyring, row: Any, column: str) -> bytes:
-    return ring.unseal(agreement_place(ring.person_id, column, row.grant_id), getattr(row, column)) if getattr(row, column) else b""
-
-
-def agreement(tx: Connection, ring: Keyring, grant_id: bytes) -> Signed | None:
-    """The agreement of one of the person's grants; none for their own extension."""
-    row = _AGREEMENT.first(tx, {"person": ring.person_id, "grant": grant_id})
-    if row is None:
-        return None
-    added = _opened(ring, row, "countersignature")
-    return Signed(orjson.loads(_opened(ring, row, "document")), orjson.loads(added) if added else None, orjson.loads(_opened(ring, row, "opening")))
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What its vendor may know of a grant; `asked` is its own request as JSON, `document` the file both sides keep."""
-
-    status: str
-    given_at: dt.datetime
-    expires_at: dt.datetime
-    clauses: tuple[Clause, ...]
-    asked: bytes
-    ticked: tuple[str, ...]
-    document: bytes | None
-
-
-_TOLD: Final = Prepared(
-    select(
-        grants.c.grant_id, grants.c.status, grants.c.version, grants.c.given_at, grants.c.expires_at, grants.c.clauses, grants.c.details,
-        agreement_rows.c.document, agreement_rows.c.countersignature,
-    )
-    .select_from(grants.outerjoin(agreement_rows, (agreement_rows.c.person_id == grants.c.person_id) & (agreement_rows.c.grant_id == grants.c.grant_id)))
-    .where(grants.c.person_id == bindparam("person"), grants.c.grant_id == bindparam("grant"))
-)  # fmt: skip
-
-
-def told(tx: Connection, ring: Keyring, grant_id: bytes) -> Told:
-    """A grant as its vendor is told of it, in one statement, and nothing that stays with the person; `NotFound` as in `one`."""
-    row = _TOLD.first(tx, {"person": ring.person_id, "grant": grant_id})
-    if row is None:
-        raise NotFound
-    asked, ticked = _asked(ring.unseal(place(ring.person_id, "details", grant_id), row.details))
-    document = _joined(_opened(ring, row, "document"), _opened(ring, row, "countersignature")) if row.document else None
-    return Told(row.status, row.given_at, row.expires_at, opened_clauses(ring, grant_id, row.version, row.clauses), asked, ticked, document)
-
-
-@lru_cache(maxsize=JOINED)
-def _asked(details: bytes) -> tuple[bytes, tuple[str, ...]]:
-    found = orjson.loads(details)
-    return orjson.dumps(found["request"]), tuple(found["shown"]["ticked"])
-
-
-@lru_cache(maxsize=JOINED)
-def _joined(by_person: bytes, countersignature: bytes) -> bytes:
-    return Signed(orjson.loads(by_person), orjson.loads(countersignature) if countersignature else None, {}).document
-
-
-_CHANGES: Final = Prepared(
-    select(changes.c.n, changes.c.statement).where(changes.c.person_id == bindparam("person"), changes.c.grant_id == bindparam("grant")).order_by(changes.c.n)
-)
-
-
-def changes_of(tx: Connection, ring: Keyring, grant_id: bytes) -> list[str]:
-    """The signed statements of what changed under an agreement, in order."""
-    rows = _CHANGES.run(tx, {"person": ring.person_id, "grant": grant_id})
-    return [ring.unseal(change_place(ring.person_id, grant_id, n), statement).decode() for n, statement in rows]
 
 
 def reads_under(tx: Connection, ring: Keyring, grant: str) -> list[dict[str, Any]]:
@@ -329,6 +215,13 @@ def is_live(tx: Connection, person_id: bytes, grant_id: bytes) -> bool:
     """Whether the grant exists and has not ended."""
     wanted = select(grants.c.status).where(grants.c.person_id == person_id, grants.c.grant_id == grant_id)
     return tx.execute(wanted).scalar() in LIVE
+
+
+def live_of(tx: Connection, ids: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Those of these (person_id, grant_id), of all people, that exist and have not ended."""
+    wanted = select(grants.c.person_id, grants.c.grant_id).where(grants.c.status.in_(LIVE))
+    both = tuple_(grants.c.person_id, grants.c.grant_id)
+    return [(row.person_id, row.grant_id) for lot in lots(ids) for row in tx.execute(wanted.where(both.in_(lot)))]
 
 
 _STILL_LIVE: Final = Prepared(

@@ -36,7 +36,7 @@ def index() -> Any:
         live = [grant for grant in grants.every(tx, who.ring) if grant.state(now) in grants.LIVE]
         use = grants.use_since(tx, who.person_id, first)
         taken = cuts.of(tx, who.ring, live[:SHOWN], partial(events.bought_at, tx, who.ring), now)
-        told = notice_lines(notices.newest(tx, who.ring, unread_only=True, limit=NOTICES))
+        told = notice_lines(notices.newest(tx, who.ring, NOTICES))
         unread = notices.unread(tx, who.person_id)
         month = events.totals(tx, who.person_id, first)
         further = 0 if month else sum(events.totals(tx, who.person_id).values())

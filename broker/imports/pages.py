@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from broker import current, errors, layout
 from broker.config import LOOPBACK
-from broker.confirming import fresh
+from broker.confirming import fresh_to_forget
 from broker.events import shape
 from broker.imports import actions, browsers, columns, files, queries, rooms
 from broker.imports.queries import Batch
@@ -22,8 +22,6 @@ from broker.rows import table as rows_table
 from broker.session import csrf, person, signed_in
 
 pages: Final = Blueprint("imports", __name__)
-# More than this is forgotten only by whoever signed in a moment ago.
-FREELY: Final = 1000
 KINDS: Final = {
     "chromium": "History of Chrome, Chromium, Edge, Brave, Vivaldi or Opera", "firefox": "History of Firefox", "amazon": "Amazon's order history",
     "csv": "Orders of a shop (CSV)",
@@ -209,7 +207,7 @@ def set_columns(batch: str) -> Any:
     try:
         mapping = columns.read(answers, head["header"])
     except errors.Unprocessable as refused:
-        return _mapping_page(found, answers, {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}, status=422)
+        return _mapping_page(found, answers, refused.by_field, status=422)
     if request.form.get("then") == "look":
         return _mapping_page(found, answers, preview=columns.tried(head["header"], head["rows"][:TRIED], mapping, broker.now()))
     actions.set_mapping(broker, who.person_id, found, mapping, answers)
@@ -242,8 +240,7 @@ def discard(batch: str) -> Any:
 def undo(batch: str) -> Any:
     """Delete all events that came by one import."""
     broker, person_id, found = current.broker(), person().person_id, _load(batch)
-    if found.total > FREELY:
-        fresh("forget")
+    fresh_to_forget(found.total)
     actions.begin_undo(broker, person_id, found.batch_id)
     _work().start(found.batch_id, lambda: actions.undo(broker, person_id, found.batch_id))
     return _back(batch)

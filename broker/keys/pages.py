@@ -7,8 +7,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from broker import current, errors
 from broker.confirming import fresh
 from broker.keys import actions
-from broker.people import queries as people
-from broker.session import own_path, person, signed_in
+from broker.session import is_operator, own_path, signed_in, waiting
 from broker.vault import slots
 
 pages: Final = Blueprint("keys", __name__)
@@ -17,12 +16,6 @@ KINDS: Final = {
     slots.PASSPHRASE: ("A passphrase", "Typed on the unlock page after a start."),
     slots.RECOVERY_KEY: ("A recovery key", "On paper, for the day everything else is lost."),
 }
-
-
-def is_operator() -> bool:
-    """Whether the person of this request is the broker's first, who set it up."""
-    with current.broker().reading() as tx:
-        return people.is_first(tx, person().person_id)
 
 
 def _operators_only() -> None:
@@ -41,6 +34,7 @@ def unlock() -> Any:
     """Open the broker by a passphrase or a recovery key."""
     broker, form = current.broker(), request.form
     target = own_path(form.get("next", "/"))
+    headers: dict[str, str] = {}
     try:
         broker.limits.count("unlock", current.address())
         if not broker.vault.sealed or actions.unlock(broker, form.get("secret", "")):
@@ -48,8 +42,8 @@ def unlock() -> Any:
             return redirect(target, 303)
         status, said = 422, "This is no passphrase or recovery key of this broker. Type it again; a recovery key has 32 letters and digits."
     except errors.RateLimit as limited:
-        status, said = 429, f"Too many attempts. Wait {-(-(limited.retry_after or 60) // 60)} minutes and try again."
-    return render_template("keys/unlock.html", sealed=True, target=target, errors={"secret": said}, failed=True), status
+        status, (said, headers) = 429, waiting(limited)
+    return render_template("keys/unlock.html", sealed=True, target=target, errors={"secret": said}, failed=True), status, headers
 
 
 def _page(mistakes: dict[str, str] | None = None, *, made: str = "", status: int = 200) -> Any:
@@ -86,7 +80,7 @@ def add_passphrase() -> Any:
     try:
         actions.add_passphrase(current.broker(), request.form.get("passphrase", ""), request.form.get("again", ""))
     except errors.Unprocessable as refused:
-        return _page({each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}, status=422)
+        return _page(refused.by_field, status=422)
     flash("The passphrase opens this broker from now on.", "good")
     return redirect(own_path(request.form.get("next", "/keys")), 303)
 

@@ -19,12 +19,16 @@ from broker.ledger.proofs import Leaves, b64
 from broker.ledger.queries import Opener, bodies
 from broker.ledger.verifier import FORMAT
 from broker.opening import Broker
+from broker.vault import heads
+from broker.vault.envelope import HEADER_BYTES
 from broker.vault.heads import Signed
 from broker.vault.keys import Keyring
 
 # Of more reads than these the newest have a proof of their own in the bundle; the tree proves all of them, and any one can be had alone.
 MOST_PROOFS: Final = 10_000
 NAME: Final = "ledger-{day}.zip"
+KEY_ID: Final = slice(2, HEADER_BYTES)
+NOT_WHOLE: Final = "This ledger does not continue what was signed before, so no copy was made for you. Run `broker verify`."
 PIECE: Final = 256 * 1024
 # What a zip says of when its files were made; the same content gives the same bytes.
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)
@@ -63,7 +67,7 @@ def take(broker: Broker, person_id: bytes, *, number: int | None = None, by: dic
         checkpoints.sign(broker, person_id)
     except (LedgerUnavailable, Inconsistent):
         if by != actions.PERSON:
-            raise
+            raise LedgerUnavailable(NOT_WHOLE) from None
     states = checkpoints.states(broker, ring)
     if any(state.signed is None for state in states):
         raise LedgerUnavailable
@@ -104,11 +108,11 @@ class _Pieces(io.RawIOBase):
 
 def written(broker: Broker, taken: Taken) -> Iterator[bytes]:
     """The zip, piece by piece; nothing of it is ever on a disk of ours."""
-    pieces = _Pieces()
+    pieces, gone = _Pieces(), heads.destroyed_of(broker.heads, taken.ring.person_id)
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file, broker.reading() as tx:
         file.writestr(_info("manifest.json"), orjson.dumps(_manifest(broker, taken), option=orjson.OPT_INDENT_2))
         for state in taken.logs:
-            yield from _log(tx, taken, state, file, pieces)
+            yield from _log(tx, taken, state, gone, file, pieces)
     yield pieces.fetch()
 
 
@@ -134,7 +138,7 @@ def _signed(state: State) -> Signed:
     return state.signed
 
 
-def _log(tx: Connection, taken: Taken, state: State, file: zipfile.ZipFile, pieces: _Pieces) -> Iterator[bytes]:
+def _log(tx: Connection, taken: Taken, state: State, gone: set[bytes], file: zipfile.ZipFile, pieces: _Pieces) -> Iterator[bytes]:
     """One log's folder."""
     folder, signed = b64(state.log_id), _signed(state)
     leaves: list[bytes] = []
@@ -146,7 +150,7 @@ def _log(tx: Connection, taken: Taken, state: State, file: zipfile.ZipFile, piec
         for seq, leaf, body in rows:
             leaves.append(leaf)
             if taken.seq in {None, seq}:
-                line = _line(opened, taken.ring, seq, leaf, body)
+                line = _line(opened, gone, seq, leaf, body)
                 lines.write(line + b"\n")
                 if taken.seq is None and b'"act":"read"' in line and b'"outcome":"permitted"' in line:
                     reads.append(seq)
@@ -160,10 +164,10 @@ def _log(tx: Connection, taken: Taken, state: State, file: zipfile.ZipFile, piec
         yield pieces.fetch(PIECE)
 
 
-def _line(opened: Opener, ring: Keyring, seq: int, leaf: bytes, body: bytes) -> bytes:
-    """An entry as it was hashed; of one whose key is destroyed its hash alone."""
+def _line(opened: Opener, gone: set[bytes], seq: int, leaf: bytes, body: bytes) -> bytes:
+    """An entry as it was hashed; of one whose key was destroyed its hash alone, and of a damaged one not even that, so that no check takes it for erased."""
     try:
-        ring.key_of(body)
+        return opened(seq, body)
     except Unsealable:
-        return orjson.dumps({"leaf": base64.b64encode(leaf).decode(), "seq": seq})
-    return opened(seq, body)
+        erased = body[KEY_ID] in gone
+        return orjson.dumps({"leaf": base64.b64encode(leaf).decode() if erased else None, "seq": seq})

@@ -157,6 +157,8 @@ def sweep(broker: Broker) -> None:
         except Inconsistent:
             # It has its alarm, and the others are still to be signed.
             continue
+        except Unsealable:
+            log.exception("a log could not be signed")
 
 
 def compare(broker: Broker) -> int:

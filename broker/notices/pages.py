@@ -3,7 +3,7 @@
 import binascii
 from typing import Any, Final
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, render_template, request, url_for
 
 from broker import current, errors
 from broker.notices import actions, queries
@@ -18,19 +18,24 @@ pages: Final = Blueprint("notices", __name__)
 def index() -> Any:
     """The newest notices, read or not."""
     broker, who = current.broker(), person()
+    below = _number(request.args.get("below", ""))
     with broker.reading() as tx:
-        found = lines(queries.newest(tx, who.ring))
-    return render_template("notices/list.html", lines=found, unread=any(each["told"].seen_at is None for each in found), now=broker.now())
+        found, older = queries.page(tx, who.ring, below)
+        unread = queries.unread(tx, who.person_id)
+    further = url_for("notices.index", below=older.hex()) if older else ""
+    return render_template("notices/list.html", lines=lines(found), unread=unread, older=further, below=below, now=broker.now())
+
+
+def _number(text: str) -> bytes | None:
+    try:
+        return binascii.unhexlify(text) if text else None
+    except (binascii.Error, ValueError):
+        raise errors.NotFound from None
 
 
 @pages.post("/notices/read")
 @signed_in
 def mark_read() -> Any:
     """Mark one notice, or all of them, as read."""
-    chosen = request.form.get("notice", "")
-    try:
-        number = binascii.unhexlify(chosen) if chosen else None
-    except (binascii.Error, ValueError):
-        raise errors.NotFound from None
-    actions.mark_read(current.broker(), person().person_id, number)
+    actions.mark_read(current.broker(), person().person_id, _number(request.form.get("notice", "")))
     return redirect(own_path(request.form.get("next", "/")), 303)

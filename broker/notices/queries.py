@@ -1,18 +1,21 @@
 """Reading notices, newest first."""
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, func, select
 
+from broker.db import AnyRow
 from broker.errors import Unsealable
 from broker.notices.models import notices
 from broker.vault.envelope import Place
 from broker.vault.keys import Keyring
 
 PAGE: Final = 50
+_NEWEST: Final = (notices.c.made_at.desc(), notices.c.notice_id.desc())
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,26 @@ def unread(tx: Connection, person_id: bytes) -> int:
     return tx.execute(select(func.count()).select_from(notices).where(notices.c.person_id == person_id, notices.c.seen_at.is_(None))).scalar_one()
 
 
-def newest(tx: Connection, ring: Keyring, *, unread_only: bool = False, limit: int = PAGE) -> list[Told]:
-    """The newest notices; one whose words can no longer be opened is left out."""
-    mine = select(notices).where(notices.c.person_id == ring.person_id)
-    if unread_only:
-        mine = mine.where(notices.c.seen_at.is_(None))
+def page(tx: Connection, ring: Keyring, below: bytes | None) -> tuple[list[Told], bytes | None]:
+    """(the newest notices older than the one called `below`, what the next page is below)."""
+    mine = notices.c.person_id == ring.person_id
+    if below is not None:
+        made_at = select(notices.c.made_at).where(mine, notices.c.notice_id == below).scalar_subquery()
+        mine &= (notices.c.made_at < made_at) | ((notices.c.made_at == made_at) & (notices.c.notice_id < below))
+    rows = tx.execute(select(notices).where(mine).order_by(*_NEWEST).limit(PAGE + 1)).all()
+    return _opened(ring, rows[:PAGE]), rows[PAGE - 1].notice_id if len(rows) > PAGE else None
+
+
+def newest(tx: Connection, ring: Keyring, limit: int) -> list[Told]:
+    """The newest notices that wait to be read."""
+    mine = (notices.c.person_id == ring.person_id) & notices.c.seen_at.is_(None)
+    return _opened(ring, tx.execute(select(notices).where(mine).order_by(*_NEWEST).limit(limit)).all())
+
+
+def _opened(ring: Keyring, rows: Iterable[AnyRow]) -> list[Told]:
+    """One whose words can no longer be opened is left out."""
     found = []
-    for row in tx.execute(mine.order_by(notices.c.made_at.desc()).limit(limit)):
+    for row in rows:
         try:
             about = orjson.loads(ring.unseal(place(ring.person_id, row.notice_id), row.body))
         except Unsealable:

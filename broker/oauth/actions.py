@@ -11,13 +11,12 @@ from typing import Any, Final
 
 import orjson
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from broker.db import AnyRow, Prepared, upsert
 from broker.errors import Conflict, TermsChanged, Unsealable
 from broker.grants import actions as grant_actions
 from broker.grants import queries as grant_queries
-from broker.grants.models import grants
 from broker.ledger import actions as ledger
 from broker.notices import actions as notices
 from broker.notices.actions import Notice
@@ -372,26 +371,14 @@ def revoke_token(broker: Broker, client: Client, text: str) -> None:
             broker.write(lambda tx, ended=ended: tx.execute(ended), ending=True)  # type: ignore[misc]
 
 
-def _unusable(now: dt.datetime) -> Select[Any]:
-    """Live grants that nothing can use any more (rule T7): no code to redeem, no refresh token that is not idle too long."""
-    mine = (grants.c.person_id == codes.c.person_id) & (grants.c.grant_id == codes.c.grant_id)
-    code = select(codes.c.hash).where(mine, codes.c.used_at.is_(None), codes.c.expires_at > now)
-    theirs = (grants.c.person_id == tokens.c.person_id) & (grants.c.grant_id == tokens.c.grant_id)
-    usable = (tokens.c.kind == "rt") & tokens.c.ended_at.is_(None) & (tokens.c.last_used_at > now - REFRESH_IDLE)
-    token = select(tokens.c.hash).where(theirs, usable)
-    return select(grants.c.person_id, grants.c.grant_id).where(grants.c.status.in_(grant_queries.LIVE), ~code.exists(), ~token.exists())
-
-
 def sweep(broker: Broker) -> None:
     """End what time has ended: grants over, codes never collected; forget old requests and ids. Safe to run at any time, on any process."""
     now = broker.now()
     with broker.reading() as tx:
         over = [(*each, "over") for each in grant_queries.expired(tx, now)]
-        wanted = select(codes.c.person_id, codes.c.grant_id).where(codes.c.used_at.is_(None), codes.c.expires_at <= now)
-        live = wanted.join(grants, (grants.c.person_id == codes.c.person_id) & (grants.c.grant_id == codes.c.grant_id))
-        over += [(row.person_id, row.grant_id, "uncollected") for row in tx.execute(live.where(grants.c.status.in_(grant_queries.LIVE)))]
+        over += [(*each, "uncollected") for each in queries.uncollected(tx, now)]
         over += [(*each, "unsigned") for each in grant_queries.unsigned(tx, now - grant_actions.SIGN_WITHIN)]
-        over += [(row.person_id, row.grant_id, "unused") for row in tx.execute(_unusable(now))]
+        over += [(*each, "unused") for each in queries.unusable(tx, now - REFRESH_IDLE, now)]
     for person_id, grant_id, reason in over:
         try:
             grant_actions.expire(broker, person_id, grant_id, reason)

@@ -8,7 +8,7 @@ import orjson
 from authlib.oauth2 import OAuth2Error
 from flask import Blueprint, Response, request
 
-from broker import current, errors, problems
+from broker import current
 from broker.oauth import actions, dpop, gate, schemas
 from broker.oauth.callers import Caller
 from broker.oauth.gate import Refused
@@ -27,7 +27,7 @@ ANY_METHOD: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def _answered(endpoint: Callable[[], Response]) -> Callable[[], Response]:
-    """OAuth's own error format for whatever an endpoint raises."""
+    """The library's error format for what the library raises; ours have theirs from `problems`."""
 
     @wraps(endpoint)
     def wrapped() -> Response:
@@ -35,8 +35,6 @@ def _answered(endpoint: Callable[[], Response]) -> Callable[[], Response]:
             return endpoint()
         except OAuth2Error as error:
             return server().handle_error_response(None, error)
-        except errors.BrokerError as error:
-            return problems.for_oauth(error)
 
     return wrapped
 

@@ -22,6 +22,8 @@ tokens = Table(
     **CLUSTERED,
 )
 
+Index("access_tokens", tokens.c.expires_at, sqlite_where=tokens.c.kind == "at")
+
 codes = Table(
     "codes",
     metadata,

@@ -137,19 +137,15 @@ def _origin(made: Consent) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _mistakes(refused: errors.Unprocessable) -> dict[str, str]:
-    return {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}
-
-
 def _mistaken(who: Person, form: MultiDict[str, str], refused: errors.Unprocessable, *, block: str = "") -> Any:
     """The page as it was filled in, with every mistake at its place: what is right stays chosen, what is wrong stays written."""
-    mistakes = _mistakes(refused)
+    mistakes = refused.by_field
     while True:
         try:
             made = _load(who, form.get("request", ""), choices.without(form, mistakes))
             break
         except errors.Unprocessable as again:
-            more = _mistakes(again)
+            more = again.by_field
             if more.keys() <= mistakes.keys():
                 made = _load(who, form.get("request", ""), None)
                 break
@@ -222,7 +218,7 @@ def _give(broker: Broker, who: Person, made: Consent, now: dt.datetime) -> Any:
     except errors.TermsChanged:
         return _page(_load(who, made.opened.request_id.hex(), None), status=409, changed=True)
     except errors.Unprocessable as refused:
-        return _page(made, _mistakes(refused), status=422)
+        return _page(made, refused.by_field, status=422)
     return back(broker, made.pushed, code=code)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from broker.db import AnyRow, Prepared
 from broker.grants.models import grants
+from broker.grants.queries import LIVE
 from broker.oauth.models import codes, pushed_requests, requests, tokens
 from broker.opening import Broker
 from broker.people.models import people
@@ -126,3 +127,23 @@ def collect_by(tx: Connection, person_id: bytes, grant_id: bytes) -> dt.datetime
     """When a grant ends unless its client comes for it; None once it has come."""
     wanted = select(codes.c.expires_at).where(codes.c.person_id == person_id, codes.c.grant_id == grant_id, codes.c.used_at.is_(None))
     return tx.execute(wanted).scalar()
+
+
+def uncollected(tx: Connection, now: dt.datetime) -> list[tuple[bytes, bytes]]:
+    """(person_id, grant_id) of live grants, of all people, whose code nobody came for in time: for the sweep."""
+    wanted = select(codes.c.person_id, codes.c.grant_id).where(codes.c.used_at.is_(None), codes.c.expires_at <= now)
+    live = wanted.join(grants, (grants.c.person_id == codes.c.person_id) & (grants.c.grant_id == codes.c.grant_id))
+    return [(row.person_id, row.grant_id) for row in tx.execute(live.where(grants.c.status.in_(LIVE)))]
+
+
+def unusable(tx: Connection, used_after: dt.datetime, now: dt.datetime) -> list[tuple[bytes, bytes]]:
+    """(person_id, grant_id) of live grants, of all people, that nothing can use any more (rule T7): for the sweep.
+
+    They have no code to redeem, and no refresh token that was used after then.
+    """
+    mine = (grants.c.person_id == codes.c.person_id) & (grants.c.grant_id == codes.c.grant_id)
+    code = select(codes.c.hash).where(mine, codes.c.used_at.is_(None), codes.c.expires_at > now)
+    theirs = (grants.c.person_id == tokens.c.person_id) & (grants.c.grant_id == tokens.c.grant_id)
+    token = select(tokens.c.hash).where(theirs, tokens.c.kind == "rt", tokens.c.ended_at.is_(None), tokens.c.last_used_at > used_after)
+    wanted = select(grants.c.person_id, grants.c.grant_id).where(grants.c.status.in_(LIVE), ~code.exists(), ~token.exists())
+    return [(row.person_id, row.grant_id) for row in tx.execute(wanted)]

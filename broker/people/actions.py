@@ -3,6 +3,7 @@
 import base64
 import binascii
 import datetime as dt
+import hashlib
 import os
 from collections.abc import Callable
 from typing import Any, Final
@@ -41,6 +42,12 @@ def make_link(broker: Broker, person_id: bytes | None = None) -> Credential:
     row = {"hash": credential.hash, "person_id": person_id, "expires_at": broker.now() + LINK_LIVES}
     broker.write(lambda tx: tx.execute(insert(sign_up_links).values(row)))
     return credential
+
+
+def sweep(broker: Broker) -> None:
+    """Forget the links that nobody can use any more."""
+    now = broker.now()
+    broker.write(lambda tx: tx.execute(delete(sign_up_links).where(sign_up_links.c.expires_at < now)))
 
 
 def _use_link(tx: Connection, link: Credential, now: dt.datetime) -> None:
@@ -145,19 +152,27 @@ def sign_in(broker: Broker, name: str, password: str, device: str = "") -> Crede
     if not passwords.matches(password, phc) or row is None or row.password is None:
         raise refused("password", WRONG)
     if row.totp is not None:
-        ticket = orjson.dumps([row.person_id.hex(), int(broker.now().timestamp())])
+        ticket = orjson.dumps([row.person_id.hex(), int(broker.now().timestamp()), _short(row.password)])
         return base64.urlsafe_b64encode(broker.vault.host_seal(_TICKET, ticket)).decode()
     return sign_in_as(broker, row.person_id, device=device)
 
 
 def ticket_holder(broker: Broker, ticket: str) -> bytes | None:
-    """Whose sign-in is half done, for at most five minutes."""
+    """Whose sign-in is half done, for at most five minutes and as long as their password stays."""
     try:
-        person_id, made_at = orjson.loads(broker.vault.host_unseal(_TICKET, base64.urlsafe_b64decode(ticket)))
+        person, made_at, password = orjson.loads(broker.vault.host_unseal(_TICKET, base64.urlsafe_b64decode(ticket)))
     except (Unsealable, binascii.Error, ValueError):
         return None
-    age = broker.now().timestamp() - made_at
-    return bytes.fromhex(person_id) if age <= TICKET_LIVES.total_seconds() else None
+    person_id = bytes.fromhex(person)
+    with broker.reading() as tx:
+        row = queries.by_id(tx, person_id)
+    same = row is not None and row.password is not None and _short(row.password) == password
+    return person_id if same and broker.now().timestamp() - made_at <= TICKET_LIVES.total_seconds() else None
+
+
+def _short(sealed: bytes) -> str:
+    """What tells one sealed password from the next."""
+    return hashlib.sha256(sealed).hexdigest()
 
 
 def sign_in_as(broker: Broker, person_id: bytes, factor: str = "password", device: str = "") -> Credential:

@@ -2,35 +2,36 @@
 
 from typing import Any, Final
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
-from flask import session as form_session
+from flask import Blueprint, redirect, render_template, request
 
 from broker import current, errors
 from broker.factors import actions as factors
 from broker.factors import passkeys
-from broker.people import actions, agents, queries
-from broker.session import cookie_name, own_path, person, signed_in, welcome
+from broker.people import actions, queries
+from broker.session import device, farewell, own_path, person, signed_in, waiting, welcome
 from broker.vault import credentials
 
 pages: Final = Blueprint("people", __name__)
-
-
-def _fields(refused: errors.Unprocessable) -> dict[str, str]:
-    return {each["pointer"].removeprefix("/"): each["detail"] for each in refused.errors}
 
 
 @pages.get("/sign-up/<link>")
 def sign_up_form(link: str) -> Any:
     """The form behind a one-use link."""
     broker = current.broker()
+    good, name = _invited(link)
+    if not good:
+        broker.limits.count("unauthenticated", current.address())
+        return render_template("people/link_over.html"), 404
+    return render_template("people/sign_up.html", link=link, name=name, again=bool(name), errors={})
+
+
+def _invited(link: str) -> tuple[bool, str]:
+    """(whether the link can be used, the name of whom it lets in again; empty where it makes somebody new)."""
+    broker = current.broker()
     credential = credentials.parse(broker.vault.route_key, "su", link)
     with broker.reading() as tx:
         row = queries.open_link(broker, tx, credential) if credential else None
-        name = queries.name_of(broker, tx, row.person_id) if row and row.person_id else ""
-    if row is None:
-        broker.limits.count("unauthenticated", current.address())
-        return render_template("people/link_over.html"), 404
-    return render_template("people/sign_up.html", link=link, name=name, again=bool(row.person_id), errors={})
+        return row is not None, queries.name_of(broker, tx, row.person_id) if row and row.person_id else ""
 
 
 @pages.post("/sign-up/<link>")
@@ -44,7 +45,9 @@ def sign_up(link: str) -> Any:
         broker.limits.count("unauthenticated", current.address())
         return render_template("people/link_over.html"), 404
     except errors.Unprocessable as refused:
-        return render_template("people/sign_up.html", link=link, name=form.get("name", ""), again="reset" in form, errors=_fields(refused), failed=True), 422
+        _, name = _invited(link)
+        again = bool(name)
+        return render_template("people/sign_up.html", link=link, name=name or form.get("name", ""), again=again, errors=refused.by_field, failed=True), 422
     return welcome(credential, "/")
 
 
@@ -65,11 +68,6 @@ def _asked() -> str:
     return passkeys.asking(factors.party(broker), "sign-in", b"", broker.now().timestamp())
 
 
-def device() -> str:
-    """What the browser of this request calls itself."""
-    return agents.named(request.headers.get("User-Agent", ""))
-
-
 def _signed_in_already() -> bool:
     try:
         return bool(person())
@@ -87,12 +85,11 @@ def sign_in_with_password() -> Any:
         broker.limits.count("sign_in_name", queries.name_tag(broker, name).hex())
         found = actions.sign_in(broker, name, form.get("password", ""), device())
     except errors.Unprocessable as refused:
-        return render_template("people/sign_in.html", target=target, name=name, errors=_fields(refused), nobody=False, failed=True, asked=_asked()), 422
+        return render_template("people/sign_in.html", target=target, name=name, errors=refused.by_field, nobody=False, failed=True, asked=_asked()), 422
     except errors.RateLimit as limited:
-        minutes = -(-(limited.retry_after or 60) // 60)
-        sentence = f"Too many attempts. Wait {minutes} minute{'s' if minutes > 1 else ''} and try again."
-        page = render_template("people/sign_in.html", target=target, name=name, errors={"": sentence}, nobody=False, failed=True, asked=_asked())
-        return page, 429, {"Retry-After": str(limited.retry_after)}
+        said, headers = waiting(limited)
+        page = render_template("people/sign_in.html", target=target, name=name, errors={"": said}, nobody=False, failed=True, asked=_asked())
+        return page, 429, headers
     if isinstance(found, str):
         return render_template("factors/code.html", ticket=found, target=target, errors={})
     return welcome(found, target)
@@ -102,11 +99,5 @@ def sign_in_with_password() -> Any:
 @signed_in
 def sign_out() -> Any:
     """End this session and clear what the browser kept."""
-    broker = current.broker()
-    actions.sign_out(broker, person().session)
-    form_session.clear()
-    flash("You are signed out.", "good")
-    response = redirect(url_for("people.sign_in"), 303)
-    response.delete_cookie(cookie_name(broker), secure=broker.settings.https, httponly=True, samesite="Lax", path="/")
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
-    return response
+    actions.sign_out(current.broker(), person().session)
+    return farewell("You are signed out.")

@@ -1,12 +1,13 @@
 """Reading people: by name, by session, by id."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from broker.db import AnyRow
+from broker.db import AnyRow, lots
 from broker.opening import Broker
 from broker.people.models import people, sessions, sign_up_links
 from broker.vault.credentials import Credential
@@ -114,9 +115,14 @@ def everyone(tx: Connection) -> list[bytes]:
     return list(tx.execute(select(people.c.person_id).order_by(people.c.made_at)).scalars())
 
 
+def existing(tx: Connection, person_ids: Sequence[bytes]) -> list[bytes]:
+    """Those of these ids that are somebody's here."""
+    return [found for lot in lots(person_ids) for found in tx.execute(select(people.c.person_id).where(people.c.person_id.in_(lot))).scalars()]
+
+
 def is_first(tx: Connection, person_id: bytes) -> bool:
     """Whether this is the broker's first person, who set it up."""
-    return everyone(tx)[:1] == [person_id]
+    return tx.execute(select(people.c.person_id).order_by(people.c.made_at, people.c.person_id).limit(1)).scalar() == person_id
 
 
 def open_link(broker: Broker, tx: Connection, credential: Credential) -> AnyRow | None:

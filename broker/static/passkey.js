@@ -9,7 +9,6 @@ const read = (options) => ({
   challenge: bytes(options.challenge),
   ...(options.user && { user: { ...options.user, id: bytes(options.user.id) } }),
   ...(options.excludeCredentials && { excludeCredentials: options.excludeCredentials.map((each) => ({ ...each, id: bytes(each.id) })) }),
-  ...(options.allowCredentials && { allowCredentials: options.allowCredentials.map((each) => ({ ...each, id: bytes(each.id) })) }),
 });
 
 const written = (credential) => {

@@ -34,6 +34,12 @@ def note_destroyed(store: Store, person_id: bytes, key_ids: Sequence[bytes], at:
             tx.execute(upsert(destroyed_keys).on_conflict_do_nothing(), rows)
 
 
+def destroyed_of(store: Store, person_id: bytes) -> set[bytes]:
+    """The ids of a person's keys that are to be gone."""
+    with store.reading() as tx:
+        return set(tx.execute(select(destroyed_keys.c.key_id).where(destroyed_keys.c.person_id == person_id)).scalars())
+
+
 def note_erased(store: Store, person_id: bytes, at: dt.datetime) -> None:
     """Note durably that a person erased everything; saying it twice is fine."""
     with store.writing() as tx:

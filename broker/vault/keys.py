@@ -31,8 +31,6 @@ def wrap_place(person_id: bytes, key_id: bytes, holder: str) -> bytes:
     return Place(person_id, "person_wraps", "wrapped").at(key_id, holder)
 
 
-
-
 def _keep_for_ledger(
     tx: Connection, person_id: bytes, ledger: tuple[bytes, bytes], key_id: bytes, secret: bytes, month: str, seals: int
 ) -> None:  # fmt: skip

@@ -5,7 +5,7 @@ Whoever unlocks the broker, or makes a new ROOT, does it once; no secret is ever
 
 import os
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from broker.errors import Unsealable
 from broker.vault.envelope import Place, new_key_pair, seal_to, unseal_with
@@ -41,6 +41,15 @@ class Member:
         for row in tx.execute(select(processes.c.process_id, processes.c.public)).all():
             wrapped = seal_to(row.public, row.process_id, _PLACE.at(row.process_id), root)
             tx.execute(update(processes).where(processes.c.process_id == row.process_id).values(wrapped_root=wrapped))
+
+    def anybody_waits(self, tx: Connection) -> bool:
+        """Whether a process was handed nothing yet."""
+        return tx.execute(select(processes.c.process_id).where(processes.c.wrapped_root.is_(None)).limit(1)).first() is not None
+
+    def last_used(self, tx: Connection, here: int) -> int:
+        """When somebody was last at a page of any process, in Unix seconds; `here` is when at this one's."""
+        tx.execute(update(processes).where(processes.c.process_id == self.id).values(used_at=here))
+        return int(tx.execute(select(func.max(processes.c.used_at))).scalar_one())
 
     def forget(self, tx: Connection) -> None:
         """Take back what was handed to this process."""

@@ -69,7 +69,7 @@ def read_key_file(path: Path, *, make: bool) -> bytes | None:
 
 def write_key_file(path: Path) -> None:
     """A new key file with mode 0600, durable with its name. Raises `FileExistsError`."""
-    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:  # noqa: PTH123 - a mode at creation
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         file.write(os.urandom(KEY_FILE_BYTES))
         file.flush()
         os.fsync(file.fileno())
@@ -104,11 +104,16 @@ def _check(letters: str) -> str:
     return _LETTERS[number % 32] + _LETTERS[number // 32 % 32]
 
 
+def recovery_secret(key: str) -> bytes:
+    """The secret of a recovery key as `new_recovery_key` writes it."""
+    return key.replace("-", "")[:_RANDOM_LETTERS].encode()
+
+
 def read_recovery_key(text: str) -> bytes | None:
     """The secret of a recovery key as somebody typed it; None where a letter is wrong or missing."""
     plain = "".join(letter for letter in text.casefold().translate(_LOOKALIKES) if letter in _LETTERS)
     whole = len(plain) == _RANDOM_LETTERS + 2 and plain[_RANDOM_LETTERS:] == _check(plain[:_RANDOM_LETTERS])
-    return plain[:_RANDOM_LETTERS].encode() if whole else None
+    return recovery_secret(plain) if whole else None
 
 
 def tuned() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
-from broker.db import DatabaseFailed, Store
+from broker.db import DatabaseFailed, Store, lots
 from broker.errors import Busy, Conflict, Sealed, Unsealable
 from broker.vault import derive, epochs, slots
 from broker.vault.envelope import WRAPS, OpenKey, new_key_pair
@@ -57,7 +57,7 @@ class Vault:
         self._root: bytes | None = None
         self._keks: dict[int, OpenKey] = {}
         self._looked = 0.0
-        self._used = time.monotonic()
+        self._used = time.time()
         with store.reading() as tx:
             # Whether this is the very first start.
             self.fresh = fresh = slots.count(tx) == 0
@@ -123,7 +123,8 @@ class Vault:
         self._adopt(root)
         self.used()
         with self._store.writing() as tx:
-            self._member.hand_over(tx, root)
+            # Another process may have made a new one since.
+            self._member.hand_over(tx, self._newest(tx))
         return True
 
     def lock(self) -> None:
@@ -136,13 +137,16 @@ class Vault:
 
     def used(self) -> None:
         """Somebody is at a page."""
-        self._used = time.monotonic()
+        self._used = time.time()
 
     def lock_idle(self, minutes: int) -> None:
-        """Seal the vault where nobody was at a page for so many minutes; 0 is never. Called by the sweep."""
+        """Seal the vault where nobody was at a page of any process for so many minutes; 0 is never. Called by the sweep."""
         # What another process handed over is fetched even where nobody comes, so that it does not lie there.
-        if minutes and not self.sealed and time.monotonic() - self._used > minutes * 60:
-            self.lock()
+        if minutes and not self.sealed:
+            with self._store.writing() as tx:
+                used = self._member.last_used(tx, int(self._used))
+            if time.time() - used > minutes * 60:
+                self.lock()
 
     def close(self) -> None:
         """Leave the broker's processes."""
@@ -151,7 +155,9 @@ class Vault:
 
     def share(self) -> None:
         """Hand ROOT to processes that came after it was opened; called by the sweep."""
-        if self._root is not None:
+        with self._store.reading() as tx:
+            somebody_waits = self._root is not None and self._member.anybody_waits(tx)
+        if somebody_waits:
             with self._store.writing() as tx:
                 self._member.hand_over(tx, self._newest(tx))
 
@@ -168,17 +174,14 @@ class Vault:
     def add_recovery_key(self) -> str:
         """A slot for a new recovery key; returns the key, to be shown once and written down."""
         made = slots.new_recovery_key()
-        secret = slots.read_recovery_key(made)
-        self._add(slots.RECOVERY_KEY, slots.private_of(slots.RECOVERY_KEY, secret or b"", {}))
+        self._add(slots.RECOVERY_KEY, slots.private_of(slots.RECOVERY_KEY, slots.recovery_secret(made), {}))
         return made
 
     def add_key_file(self) -> str:
         """A slot for the key file, which is made where it is missing; returns the slot's id. `Conflict` where the file has a slot."""
-        if not self._key_file.exists():
-            slots.write_key_file(self._key_file)
-        secret = slots.read_key_file(self._key_file, make=False) or b""
+        secret = slots.read_key_file(self._key_file, make=True)
         with self._store.reading() as tx:
-            if slots.opened(tx, slots.KEY_FILE, secret) is not None:
+            if secret is None or slots.opened(tx, slots.KEY_FILE, secret) is not None:
                 raise Conflict("The key file opens this broker already.")
         return self._add(slots.KEY_FILE, slots.private_of(slots.KEY_FILE, secret, {}))
 
@@ -349,12 +352,7 @@ class Vault:
         mine = _of_month(person_id, kind, month)
         with self._store.writing() as tx:
             tx.execute(update(person_keys).where(mine).values(state="retired"))
-            ids = list(tx.execute(select(person_keys.c.key_id).where(mine)).scalars())
-        with self._lock:
-            ring = self._rings.get(person_id)
-        if ring is not None:
-            ring.seal_anew()
-        return ids
+            return list(tx.execute(select(person_keys.c.key_id).where(mine)).scalars())
 
     def destroy(self, person_id: bytes, key_ids: Sequence[bytes] | None = None) -> None:
         """Destroy keys of a person, or all of them: their wraps go, and what they opened is closed for good. Durable at return."""
@@ -380,6 +378,12 @@ class Vault:
         """The ids of the data keys of a month."""
         with self._store.reading() as tx:
             return set(tx.execute(select(person_keys.c.key_id).where(_of_month(person_id, kind, month))).scalars())
+
+    def with_keys(self, person_ids: Sequence[bytes]) -> list[bytes]:
+        """Those of these people of whom anything could still be opened."""
+        wanted = select(person_wraps.c.person_id).distinct()
+        with self._store.reading() as tx:
+            return [found for lot in lots(person_ids) for found in tx.execute(wanted.where(person_wraps.c.person_id.in_(lot))).scalars()]
 
     def has_keys(self, person_id: bytes) -> bool:
         """Whether anything of a person could still be opened."""

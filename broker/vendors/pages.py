@@ -12,13 +12,12 @@ from broker.confirming import fresh
 from broker.fetching import is_host
 from broker.grants import queries as grants
 from broker.oauth import queries as oauth
-from broker.people import queries as people
-from broker.session import person, signed_in
+from broker.session import is_operator, person, signed_in
 from broker.terms import queries as terms
 from broker.vendors import actions, queries
 
 pages: Final = Blueprint("vendors", __name__)
-TAKEN: Final = "{domain} has registered here already and needs no invite. A second program of its own is added with `broker client add`."
+TAKEN: Final = "{domain} has registered here already and needs no invite. A second program of its own is added by the command broker client add."
 
 
 @dataclass(slots=True)
@@ -43,7 +42,10 @@ def _known() -> list[Known]:
         blocked = terms.current(tx, who.ring).blocked
         given = grants.every(tx, who.ring)
         met = [*oauth.asked_by(tx, who.person_id), *((grant.client_id, grant.given_at) for grant in given)]
+        first = dict[str, dt.datetime]()
         for client_id, at in sorted(met, key=itemgetter(1)):
+            first.setdefault(client_id, at)
+        for client_id, at in first.items():
             client = queries.client(tx, client_id)
             if client and client.vendor_id:
                 made = Known(client.vendor_id, client.domain, client.vendor_name, at, blocked=client.vendor_id in blocked)
@@ -55,16 +57,11 @@ def _known() -> list[Known]:
     return sorted(found.values(), key=lambda each: each.since, reverse=True)
 
 
-def _may_invite() -> bool:
-    with current.broker().reading() as tx:
-        return people.is_first(tx, person().person_id)
-
-
 def _page(mistake: str = "", *, domain: str = "", token: str = "", status: int = 200) -> Any:
     wrong = {"domain": mistake} if mistake else {}
     page = render_template(
         "vendors/list.html", vendors=_known(), errors=wrong, failed=bool(wrong), typed=domain, token=token, days=actions.INVITE_LIVES.days,
-        may_invite=_may_invite(), origin=current.broker().settings.origin, now=current.broker().now(),
+        may_invite=is_operator(), origin=current.broker().settings.origin, now=current.broker().now(),
     )  # fmt: skip
     return page, status
 
@@ -81,7 +78,7 @@ def index() -> Any:
 def invite() -> Any:
     """A token with which a vendor registers itself for its domain; shown once. The broker's first person makes it: a domain is one for everybody here."""
     domain = request.form.get("domain", "").strip().lower()
-    if not _may_invite():
+    if not is_operator():
         raise errors.NotFound
     if not is_host(domain):
         return _page("Write the vendor's address alone, such as books.example.", domain=domain, status=422)

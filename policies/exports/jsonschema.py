@@ -5,19 +5,16 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from policies.answers import DAYS
-from policies.clauses import ID, MEMBERS, RATES, RATES_OF, REQUIRED
-from policies.duties import DELETE, REGION, USES
+from policies.clauses import COUNT, ID, MEMBERS, RATES, RATES_OF, REQUIRED
+from policies.duties import DELETE, LONGEST_PROCESSOR, REGION, USES
 from policies.purposes import PURPOSES
-from policies.requests import GIFT, MOST_PURPOSES
+from policies.requests import GIFT, LONGEST_WHY, MOST_GIFTS, MOST_PURPOSES
 from policies.roster import ROSTER
 from policies.slices import CATEGORY, LONGEST_CATEGORY, SELF, SITE
 from policies.times import DURATION, INSTANT
 from policies.vocabulary import ANSWERS, CHANNELS, FIELDS, HIDDEN, KINDS, ONWARD, SENSITIVE, SITE_CLASSES
 
 Schema = dict[str, Any]
-
-LONGEST_WHY = 200
-LONGEST_PROCESSOR = 80
 
 
 def pattern(form: re.Pattern[str]) -> str:
@@ -60,7 +57,7 @@ def _duties() -> Schema:
 def _members(action: str, *, hidden: bool) -> Schema:
     """Return the schema of each member that clauses of an action have."""
     moment, length = text(INSTANT), text(DURATION)
-    rates = {name: {"type": "string", "pattern": f"^[1-9][0-9]*/{RATES[name][0]}$"} for name in RATES_OF[action]}
+    rates = {name: {"type": "string", "pattern": f"^{COUNT}/{RATES[name][0]}$"} for name in RATES_OF[action]}
     path = {**text(CATEGORY), "maxLength": LONGEST_CATEGORY}
     every: Schema = {
         "base": one_of(ROSTER),
@@ -94,10 +91,11 @@ def asked(action: str = "read") -> Schema:
     first = {name: {**members[name], **({"maxItems": MOST_PURPOSES} if name == "purposes" else {})} for name in REQUIRED[action]}
     part = {name: member for name, member in members.items() if name not in ("base", *REQUIRED[action])}
     least = {name: member for name, member in members.items() if name != "base"}
-    gift = closed({"kind": text(GIFT), "text": {"type": "string", "minLength": 1, "maxLength": LONGEST_WHY}}, ("kind", "text"))
+    why: Schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_WHY}
+    gifts: Schema = {"type": "array", "items": closed({"kind": text(GIFT), "text": why}, ("kind", "text")), "maxItems": MOST_GIFTS}
     own: Schema = {
-        "action": one_of((action,)), **first, "why": {"type": "string", "minLength": 1, "maxLength": LONGEST_WHY},
-        "roster_accepts": _several(one_of(ROSTER)), "want": closed(part), "minimum": closed(least), "gives": {"type": "array", "items": gift, "maxItems": 10},
+        "action": one_of((action,)), **first, "why": why,
+        "roster_accepts": _several(one_of(ROSTER)), "want": closed(part), "minimum": closed(least), "gives": gifts,
     }  # fmt: skip
     return closed(own, ("action", *REQUIRED[action], "why", "want"))
 

@@ -282,3 +282,9 @@ def test_the_checks_of_health_say_what_is_described(app: Flask, monkeypatch: pyt
     monkeypatch.setattr(Broker, "write", busy)
     answer = get(app, "/readyz")
     assert (answer.status_code, answer.text) == (503, "storage\n")
+    described = get(app, "/openapi.json").json["paths"]["/readyz"]["get"]["responses"]["503"]["content"]["text/plain"]["schema"]
+    monkeypatch.undo()
+    monkeypatch.setattr(health.checkpoints, "alarmed", lambda _tx: True)
+    words = {answer.text, get(app, "/readyz").text}
+    assert words == {"storage\n", "ledger\n"}
+    assert all(re.fullmatch(described["pattern"], each) if "pattern" in described else each in described["enum"] for each in words)

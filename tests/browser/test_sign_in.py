@@ -82,6 +82,21 @@ def test_a_passkey_from_making_it_to_the_last_way_in(chromium: Browser, server: 
     tab.context.close()
 
 
+def set_up_app(tab: Looked) -> tuple[pyotp.TOTP, str]:
+    """Set an app up on its page, mistyping once; the app, and the code that was used."""
+    page = tab.page
+    tab.look("set-up-app")
+    secret = pyotp.TOTP(page.locator("li code").first.inner_text().replace(" ", ""))
+    page.fill("input[name=code]", "000000")
+    press(page, "Ask for a code")
+    expect(page.locator("#errors")).to_contain_text("This code is wrong")
+    first = secret.now()
+    page.fill("input[name=code]", first)
+    press(page, "Ask for a code")
+    expect(page.locator("main")).to_contain_text("A code from your app is asked for")
+    return secret, first
+
+
 @pytest.mark.parametrize("scripts", [True, False], ids=["with-scripts", "without-scripts"])
 def test_an_app_and_recovery_codes(chromium: Browser, server: Server, *, scripts: bool) -> None:
     """Without JavaScript too: everything but the passkeys themselves."""
@@ -101,15 +116,7 @@ def test_an_app_and_recovery_codes(chromium: Browser, server: Server, *, scripts
     page.fill("input[name=confirm_password]", PASSWORD)
     press(page, "Go on")
     expect(page.locator("h1")).to_have_text("Set up an authenticator app")
-    tab.look("set-up-app")
-    secret = pyotp.TOTP(page.locator("li code").first.inner_text().replace(" ", ""))
-    page.fill("input[name=code]", "000000")
-    press(page, "Ask for a code")
-    expect(page.locator("#errors")).to_contain_text("This code is wrong")
-    first = secret.now()
-    page.fill("input[name=code]", first)
-    press(page, "Ask for a code")
-    expect(page.locator("main")).to_contain_text("A code from your app is asked for")
+    secret, first = set_up_app(tab)
     press(page, "Make ten new codes")
     codes = page.locator("pre").inner_text().split()
     assert len(codes) == 10

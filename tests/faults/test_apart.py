@@ -3,11 +3,13 @@
 import datetime as dt
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from damage import damaged
 from flask import Flask
 from makers import Browser, Clock, Extension, Shop, page_visit, purchase, settings_in
 
@@ -19,8 +21,10 @@ from broker.exports import actions as exports
 from broker.grants import actions as grants
 from broker.keys import actions as keys
 from broker.ledger import actions as ledger
+from broker.ledger import queries as ledger_queries
 from broker.opening import open_broker, opened
 from broker.people import actions as people
+from broker.vault import slots
 from broker.vendors import queries as vendors
 
 PASSWORD = "correct horse battery staple"
@@ -70,6 +74,55 @@ def test_a_rotation_that_could_not_be_cleaned_up_is_one(tmp_path: Path, monkeypa
     again = open_broker(settings)
     assert again.keyring(person_id)
     again.close()
+
+
+def test_what_opens_the_broker_goes_to_whoever_waits_and_to_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sealed processes, one of them unlocked: the other is handed it, once; and neither is sealed for want of use while one of them is used."""
+    monkeypatch.setattr(slots, "START", dict(slots.FLOOR))
+    monkeypatch.setattr(slots, "LEAST_SECONDS", 0.0)
+    settings = settings_in(tmp_path)
+    with opened(settings) as first:
+        first.vault.add_passphrase("five unrelated words in a row")
+        first.vault.add_recovery_key()
+        first.vault.remove_slot(next(slot.id for slot in first.vault.slots() if slot.kind == slots.KEY_FILE))
+    with opened(settings) as one, opened(settings) as other:
+        assert (one.vault.sealed, other.vault.sealed) == (True, True)
+        keys.unlock(one, "five unrelated words in a row")
+        other.vault._looked = 0.0
+        assert not other.vault.sealed
+        with opened(settings) as late:
+            one.vault.share()
+            late.vault._looked = 0.0
+            assert not late.vault.sealed
+        written = files_of(settings)
+        one.vault.share()
+        assert files_of(settings) == written
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 600)
+        other.vault.used()
+        other.vault.lock_idle(5)
+        one.vault.lock_idle(5)
+        assert not one.vault.sealed
+        monkeypatch.setattr(time, "time", lambda: now + 1200)
+        for broker in (one, other):
+            broker.vault.lock_idle(5)
+        assert one.vault.sealed
+
+
+def files_of(settings: Settings) -> bytes:
+    return (settings.data_dir / "keys.db").read_bytes()
+
+
+def test_damage_to_one_person_keeps_no_client_in_service(app: Flask, alice: Browser, bob: Browser, bookshop: Shop) -> None:
+    """Alice's keys do not open: the client goes all the same, and bob reads of it."""
+    broker = app.extensions["broker"]
+    for person in (alice, bob):
+        bookshop.connect(person)
+    with damaged(broker, alice.person_id):
+        assert grants.remove_client(broker, bookshop.client_id)
+    assert bookshop.read().status_code == 401
+    with broker.reading() as tx:
+        assert "operator" in [entry["act"] for entry in ledger_queries.page(tx, bob.ring, limit=5).entries]
 
 
 def test_an_upload_at_another_process_after_an_erasure_is_kept(app: Flask, other: Flask, alice: Browser, clock: Clock) -> None:

@@ -15,6 +15,8 @@ from makers import Browser, Extension, Shop, page_visit, purchase, settings_in
 
 from broker import ballast, close_app, create_app
 from broker.config import Settings
+from broker.grants import actions as grants
+from broker.grants import queries
 from broker.ledger import queries as ledger
 from broker.people import actions as people
 
@@ -105,6 +107,19 @@ def test_a_revoke_succeeds_within_a_second(home: Flask, disk: Path, alice: Brows
     (disk / "filler").unlink()
     assert extension.upload(page_visit(dt.datetime.now(dt.UTC))).status_code == 200
     assert ballast.keep(data)
+
+
+def test_the_first_ending_of_a_month_finds_room_for_its_key(home: Flask, disk: Path, alice: Browser, shop: Shop) -> None:
+    """Its ledger key is made before anything is entered, in another file than the one that is found full: that write needs room too."""
+    broker = home.extensions["broker"]
+    with broker.keys.writing() as tx:
+        retired = "UPDATE person_keys SET state = 'retired' WHERE person_id = ? AND kind = 'ledger' AND role = 'data'"
+        assert tx.exec_driver_sql(retired, (alice.person_id,)).rowcount
+    broker.vault._rings.clear()
+    assert fill(disk)
+    assert grants.revoke(broker, alice.person_id, queries.to_bytes(shop.tokens["grant_id"]))
+    assert not (broker.settings.data_dir / ballast.NAME).exists()
+    assert shop.read().status_code == 401
 
 
 def test_without_ballast_it_fails(home: Flask, disk: Path, alice: Browser, shop: Shop) -> None:

@@ -127,12 +127,26 @@ def test_two_rounds_at_once_and_readers_meanwhile(settings: Settings) -> None:
         threads = [threading.Thread(target=look, args=(broker,)) for broker in (one, other)]
         for thread in threads:
             thread.start()
-        for broker in (one, other, one):
-            broker.vault.rotate()
+        barrier, numbers = threading.Barrier(3), []
+
+        def renew(broker: Broker) -> None:
+            barrier.wait()
+            try:
+                numbers.append(broker.vault.rotate())
+            except BaseException as error:
+                failed.append(error)
+
+        # Two of one process, and one of another: each waits its turn.
+        rounds = [threading.Thread(target=renew, args=(broker,)) for broker in (one, other, one)]
+        for thread in rounds:
+            thread.start()
+        for thread in rounds:
+            thread.join()
         done.set()
         for thread in threads:
             thread.join()
         assert failed == []
+        assert sorted(numbers) == [2, 3, 4]
         assert looked[0] >= 2
         with one.keys.reading() as tx:
             assert epochs.active(tx) == 4

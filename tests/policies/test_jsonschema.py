@@ -1,5 +1,7 @@
 """The JSON Schemas of clauses and requests: whatever the engine writes fits, and what it would refuse does not."""
 
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import jsonschema_rs
@@ -10,13 +12,17 @@ from hypothesis import strategies as st
 from policies import answers
 from policies.answers import work_out
 from policies.clauses import MEMBERS, Clause
+from policies.documents import Malformed
 from policies.exports import jsonschema
 from policies.negotiate import negotiate
 from policies.precision import coarse
+from policies.purposes import PURPOSES
 from policies.requests import Request
 from policies.terms import Terms
 from policies.vocabulary import FIELDS
+from tests.policies.malformed import GOOD
 from tests.policies.properties import EXAMPLES
+from tests.policies.test_documented import FACTS
 from tests.policies.worlds import NOW, events, requests, slices, terms
 
 FEW = settings(EXAMPLES, max_examples=EXAMPLES.max_examples // 10)
@@ -89,3 +95,28 @@ def test_a_coarser_amount_is_a_bucket(part: Any, event: dict[str, Any]) -> None:
     for name, level in part.fields.items():
         if FIELDS[name].order == "money" and level != "exact" and name in event:
             jsonschema_rs.validate(jsonschema.bucket(), coarse("money", level)(event[name]))
+
+
+@pytest.mark.parametrize(
+    ("change", "bound"),
+    [
+        (lambda item, n: item.update(why="x" * n), 200),
+        (lambda item, n: item.update(gives=item["gives"] * n), 10),
+        (lambda item, n: item["gives"][0].update(text="x" * n), 200),
+        (lambda item, n: item["want"]["duties"].update(processors=["x" * n]), 80),
+        (lambda item, n: item.update(purposes=sorted(PURPOSES)[:n]), 5),
+    ],
+    ids=["why", "gives", "what is given", "processor", "purposes"],
+)  # fmt: skip
+def test_the_schema_and_the_reader_have_the_same_bounds(change: Callable[[dict[str, Any], int], Any], bound: int) -> None:
+    """The last that is taken, and the first that is not."""
+    for more in (0, 1):
+        document = deepcopy(GOOD)
+        change(document["items"][0], bound + more)
+        fits = not refused(jsonschema.asked("read"), {name: value for name, value in document["items"][0].items() if name != "id"})
+        if fits:
+            Request.parse(document, FACTS)
+        else:
+            with pytest.raises(Malformed):
+                Request.parse(document, FACTS)
+        assert fits is not bool(more)

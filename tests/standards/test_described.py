@@ -28,7 +28,7 @@ from shares import cases, share
 
 from broker.config import Settings
 from broker.events import schemas
-from broker.grants import queries as grant_queries
+from broker.grants import agreed
 from broker.vendors.actions import EXTENSION, invite
 from policies.vocabulary import FIELDS, KINDS
 
@@ -140,7 +140,7 @@ class World:
             case.body = {**case.body, "collection_version": 1, "events": [{**each, "site": "www.shop.example", "time": now} for each in events]}
         if good and label.startswith("PUT") and caller == "vendor":
             with self.broker.reading() as tx:
-                signed = grant_queries.agreement(tx, self.alice.ring, grant.grant_id)
+                signed = agreed.agreement(tx, self.alice.ring, grant.grant_id)
             case.body = signed.countersignature if signed else None
         case.headers.update(self.prover.headers(case.method, case.formatted_path, grant.token))
 

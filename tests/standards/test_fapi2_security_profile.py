@@ -209,5 +209,7 @@ def test_keys_of_one_name_are_told_apart(app: Flask, bookshop: Shop) -> None:
     assert works(public["good"], public["edwards"], header="Ed25519", by=edwards)
     assert works({**public["other"], "use": "enc"}, public["good"])
     assert works({**public["other"], "alg": "ES384"}, {**public["good"], "alg": "ES256"})
+    assert works({**public["other"], "key_ops": ["encrypt"]}, {**public["good"], "key_ops": ["verify"]})
+    assert not works({**public["good"], "key_ops": ["encrypt"]})
     assert not works(public["other"], public["good"])
     assert not works({**public["good"], "use": "enc"})

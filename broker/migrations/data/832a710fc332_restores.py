@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "832a710fc332"
-down_revision = "9f3ce5eb0fc1"
+down_revision = "6accbace9f00"
 branch_labels = None
 depends_on = None
 

@@ -1,13 +1,16 @@
 """Erasing: what goes and what stays, in what order, after a kill too; and erasing a person whole (K40, K110)."""
 
 import datetime as dt
+import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from damage import damaged
 from flask import Flask
-from makers import Browser, Clock, Extension, Shop, page_visit, purchase
+from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase
+from signing_in import PASSWORD
 from sqlalchemy import select
 from test_isolation import PERSONAL
 
@@ -19,6 +22,7 @@ from broker.events.models import shreds
 from broker.exports import actions
 from broker.ledger import actions as ledger_actions
 from broker.ledger import queries as ledger
+from broker.people import actions as people
 from broker.vault import heads
 from broker.vault.vault import Vault
 
@@ -100,6 +104,46 @@ def test_it_goes_on_where_it_was_cut_off(app: Flask, forgotten: Browser, step: s
     assert sum(f"Visit number {n}" in forgotten.get("/activity").text for n in range(3)) == 2
 
 
+def test_damaged_keys_keep_the_note(app: Flask, forgotten: Browser) -> None:
+    """Somebody whose keys do not open now is not somebody without keys: what is to be destroyed is not forgotten, and goes once they do."""
+    broker = app.extensions["broker"]
+    with damaged(broker, forgotten.person_id):
+        assert actions.shred(broker) == 0
+        assert len(under_way(app)) == 2
+    assert actions.shred(broker) == 2
+
+
+def test_a_note_stays_while_somebody_reads_what_it_is_about(app: Flask, forgotten: Browser) -> None:
+    """The log beside data.db cannot be emptied under a reader: the notes stay until the next sweep, and so does the sentence on the page."""
+    broker = app.extensions["broker"]
+    reader = sqlite3.connect(broker.settings.data_dir / "data.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM events").fetchone()
+    assert actions.shred(broker) == 0
+    assert under_way(app)
+    reader.close()
+    assert actions.shred(broker) == 2
+
+
+def test_what_is_forgotten_while_a_month_is_shredded_is_shredded_too(app: Flask, forgotten: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The month's note has a later time by then, and is still there afterwards."""
+    broker, real = app.extensions["broker"], heads.note_destroyed
+
+    def meanwhile(*args: Any) -> None:
+        monkeypatch.undo()
+        tag = forgotten.get("/activity").text.split('action="/activity/forget/')[1][:32]
+        clock.advance(seconds=5)
+        assert forgotten.post(f"/activity/forget/{tag}", page="/activity").status_code == 303
+        real(*args)
+
+    monkeypatch.setattr(heads, "note_destroyed", meanwhile)
+    actions.shred(broker)
+    left = under_way(app)
+    assert len(left) == 1
+    assert left[0].destroyed_at is None
+    assert actions.shred(broker) == 1
+
+
 def test_uploads_meanwhile_are_not_lost(app: Flask, alice: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was sealed under a key that is about to go is sealed anew, and the extension hears of nothing."""
     broker, extension = app.extensions["broker"], Extension.connect(alice)
@@ -129,7 +173,7 @@ def test_uploads_meanwhile_are_not_lost(app: Flask, alice: Browser, clock: Clock
 
 def test_what_was_sealed_before_the_end_of_its_key_is_sealed_anew(app: Flask, alice: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sealed by another process a moment before, stored a moment after: it is refused under that key, and nothing is lost."""
-    broker, start = app.extensions["broker"], clock() - dt.timedelta(hours=3)
+    broker, start = app.extensions["broker"], (clock() - dt.timedelta(days=40)).replace(day=15)
     alice.store(*[page_visit(start + dt.timedelta(minutes=n), title=f"First {n}") for n in range(2)])
     ring = alice.ring
     late = shape.check(page_visit(start + dt.timedelta(minutes=30), title="In flight"), now=clock(), own=True)
@@ -175,10 +219,14 @@ def test_a_person_erases_everything(app: Flask, alice: Browser, bob: Browser, bo
     assert refused.status_code == 422
     assert "Nothing was erased" in refused.text
     clock.advance(minutes=10)
+    link = f"/sign-up/{people.make_link(broker, alice.person_id).text}"
+    assert alice.app.test_client().get(link, base_url=ORIGIN).status_code == 200
     assert "Is it you?" in alice.post("/erase", {"name": " Alice "}, page="/erase").text
-    alice.sign_in_again()
-    answer = alice.post("/erase", {"name": " Alice "}, page="/erase")
+    answer = alice.post("/erase", {"name": " Alice ", "confirm": "erase", "confirm_password": PASSWORD}, page="/erase")
     assert (answer.status_code, answer.location) == (303, "/sign-in")
+    # What the question renewed is not handed out again.
+    assert [each.partition(";")[0] for each in answer.headers.getlist("Set-Cookie") if each.startswith("session-")] == ["session-8440="]
+    assert alice.app.test_client().get(link, base_url=ORIGIN).status_code == 404
     assert alice.get("/activity").status_code == 303
     assert bookshop.read().status_code == 401
     actions.shred(broker)

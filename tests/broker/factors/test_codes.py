@@ -3,18 +3,23 @@
 import datetime as dt
 import re
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pyotp
 import pytest
+from authenticator import Authenticator
 from flask import Flask
 from makers import ORIGIN, Browser, Clock
-from signing_in import HERE, PASSWORD, hidden, token_on
+from signing_in import HERE, PASSWORD, asked, hidden, token_on
 from werkzeug.test import TestResponse
 
+from broker import close_app, create_app
+from broker.config import Settings
 from broker.errors import Unprocessable
 from broker.factors import actions, codes
 from broker.ledger import queries as ledger
+from broker.people import actions as people
 
 
 @pytest.fixture
@@ -103,6 +108,82 @@ def test_the_half_done_sign_in_has_an_end(app: Flask, secret: str, clock: Clock)
     assert half.client.get("/requests", base_url=ORIGIN).status_code == 303
 
 
+def test_the_code_that_set_it_up_is_used(app: Flask, alice: Browser, clock: Clock) -> None:
+    page = alice.post("/devices/app", page="/devices").text
+    shown = re.search(r"<code>([A-Z2-7 ]+)</code>", page)
+    assert shown
+    code = pyotp.TOTP(shown[1].replace(" ", "")).at(clock())
+    assert alice.post("/devices/app/set", {"secret": hidden(page, "secret"), "code": code}, page="/devices").status_code == 303
+    assert Half(app).send(code).status_code == 422
+
+
+def without_a_code(app: Flask, password: str) -> TestResponse:
+    client = app.test_client()
+    return client.post("/sign-in", data={"csrf_token": token_on(client, "/sign-in"), "name": "alice", "password": password}, **HERE)
+
+
+def test_the_app_goes_with_the_password(app: Flask, alice: Browser, secret: str, clock: Clock) -> None:
+    """Taken away, both are gone: a new password later is asked for alone. Without one no app can be set up."""
+    assert without_a_code(app, PASSWORD).status_code == 200
+    device = Authenticator()
+    made = device.make(asked(alice.get("/devices").text, "make"))
+    assert alice.post("/devices/passkeys", {"passkey": made, "passkey_name": "x"}, page="/devices").status_code == 303
+    page = alice.post("/devices/app", page="/devices").text
+    other = re.search(r"<code>([A-Z2-7 ]+)</code>", page)
+    assert other
+    assert alice.post("/devices/password/remove", page="/devices").status_code == 303
+    setting = {"secret": hidden(page, "secret"), "code": pyotp.TOTP(other[1].replace(" ", "")).at(clock())}
+    assert alice.post("/devices/app/set", setting, page="/devices").status_code == 409
+    assert alice.post("/devices/password", {"password": "another long password", "again": "another long password"}, page="/devices").status_code == 303
+    assert without_a_code(app, "another long password").status_code == 303
+    assert secret
+
+
+def test_the_app_goes_with_a_reset(app: Flask, alice: Browser, secret: str) -> None:
+    """As the page of the link says."""
+    assert secret
+    path = f"/sign-up/{people.make_link(app.extensions['broker'], alice.person_id).text}"
+    client = app.test_client()
+    data = {"csrf_token": token_on(client, path), "password": "another long password", "again": "another long password"}
+    assert client.post(path, data=data, **HERE).status_code == 303
+    assert without_a_code(app, "another long password").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("rate", "path", "data"),
+    [
+        ("rate_sign_in_name", "/sign-in/code", {"code": "000000"}),
+        ("rate_recovery", "/sign-in/recovery", {"name": "alice", "code": "wrong"}),
+        ("rate_sign_in_address", "/sign-in/recovery", {"name": "alice", "code": "wrong"}),
+        ("rate_sign_in_address", "/sign-in/passkey", {"passkey": "{}"}),
+    ],
+    ids=["code", "recovery-name", "recovery-address", "passkey"],
+)  # fmt: skip
+def test_guessing_is_limited(settings: Settings, clock: Clock, secret: str, rate: str, path: str, data: dict[str, str]) -> None:
+    """Whoever has the password has not the code: after a few wrong ones it waits, and says how long."""
+    assert secret
+    limited = create_app(replace(settings, **{rate: "3/15 minutes"}), clock)  # type: ignore[arg-type]
+    try:
+        ticket = Half(limited).ticket if path.endswith("code") else ""
+        client = limited.test_client()
+        form = {"csrf_token": token_on(client, "/sign-in"), "ticket": ticket, **data}
+        sent = [client.post(path, data=form, **HERE) for _ in range(5)]
+        assert sent[0].status_code == 422
+        assert sent[-1].status_code == 429
+        assert 0 < int(sent[-1].headers["Retry-After"]) <= 900
+        assert "Too many attempts" in sent[-1].text
+    finally:
+        close_app(limited)
+
+
+def test_a_half_done_sign_in_ends_with_its_password(app: Flask, alice: Browser, secret: str, clock: Clock) -> None:
+    """Whoever knew the old password and waits with its ticket is asked for the new one."""
+    half = Half(app)
+    assert alice.post("/devices/password", {"password": "another long password", "again": "another long password"}, page="/devices").status_code == 303
+    assert half.send(step(secret, clock)).location.startswith("/sign-in")
+    assert half.client.get("/requests", base_url=ORIGIN).status_code == 303
+
+
 def test_a_race_has_one_winner(app: Flask, alice: Browser, secret: str, clock: Clock) -> None:
     """S4: eight at once with one code, and with one recovery code."""
     broker = app.extensions["broker"]
@@ -174,6 +255,23 @@ def test_recovery(app: Flask, alice: Browser, bob: Browser) -> None:
     with app.extensions["broker"].reading() as tx:
         acts = [entry["act"] for entry in ledger.page(tx, back.ring).entries]
     assert acts.count("recovery") == 2
+
+
+def test_a_wrong_recovery_code_tells_no_names(app: Flask, alice: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same words, and the same work: nothing is written, and no key looked for, before a code is found."""
+    broker = app.extensions["broker"]
+    (good, *_) = actions.new_recovery_codes(broker, alice.person_id)
+
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patched:
+        for name in ("write", "appender", "keyring"):
+            patched.setattr(type(broker), name, worked)
+        for name in ("alice", "nobody"):
+            with pytest.raises(Unprocessable, match=actions.WRONG_RECOVERY):
+                actions.sign_in_with_recovery(broker, name, "wrong")
+    assert actions.sign_in_with_recovery(broker, "alice", good)
 
 
 def test_new_codes_replace_the_old_ones(app: Flask, alice: Browser) -> None:

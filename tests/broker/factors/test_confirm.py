@@ -14,7 +14,9 @@ from makers import ORIGIN, Browser, Clock, Extension, Shop, page_visit, purchase
 from signing_in import PASSWORD, asked, hidden
 from werkzeug.test import TestResponse
 
-from broker.events import pages as event_pages
+from broker import confirming
+from broker.terms.actions import set_terms
+from policies.terms import DEFAULT_TERMS
 
 QUESTION = "Is it you?"
 
@@ -173,6 +175,49 @@ def test_more_than_before_is_asked_for(alice: Browser, bookshop: Shop, clock: Cl
     assert answer(alice, question).status_code == 303
 
 
+def test_what_has_ended_is_given_again_only_by_the_person(alice: Browser, bookshop: Shop, clock: Clock) -> None:
+    """A grant that was revoked is none that runs: giving the same again asks who it is."""
+    bookshop.connect(alice)
+    soon = f"{clock() + dt.timedelta(days=20):%Y-%m-%d}"
+    clock.advance(minutes=10)
+    assert consent(alice, bookshop, until=soon).status_code == 303
+    for grant in re.findall(r'href="(/grants/[A-Za-z0-9_-]{22})"', alice.get("/grants").text):
+        alice.post(f"{grant}/revoke", page="/grants")
+    assert "see more, or for longer" in consent(alice, bookshop, until=soon).text
+
+
+def test_something_sensitive_says_so(alice: Browser, bookshop: Shop, clock: Clock) -> None:
+    """Ticked by hand, of what terms let in: no look at the rest of the clause."""
+    terms = DEFAULT_TERMS.to_json()
+    set_terms(alice.app.extensions["broker"], alice.person_id, {**terms, "allow": [{**rule, "sensitive": ["health"]} for rule in terms["allow"]], "deny": []})
+    bookshop.connect(alice)
+    clock.advance(minutes=10)
+    place = alice.open(bookshop.ask([purchases(sensitive=["health"])]))
+    found = re.search(r'name="([^"]*sensitive)" value="health"', alice.get(place).text)
+    assert found
+    form = alice.form(place)
+    data = {**form, "give": form.pop("offered"), "answer": "give", found[1]: "health"}
+    question = alice.client.post("/oauth/authorize/decision", data=data, base_url=ORIGIN, headers={"Sec-Fetch-Site": "same-origin"})
+    assert question.status_code == 403
+    assert "see what is sensitive" in question.text
+
+
+@pytest.mark.parametrize("away", ["https://evil.example/x", "//evil.example/x", "http://localhost:8441/x", "javascript:alert(1)"])
+def test_not_going_on_stays_here(alice: Browser, clock: Clock, away: str) -> None:
+    """The way back that a form names, or the page it says it stood on, leads nowhere else."""
+    clock.advance(minutes=10)
+    for asked_first in (
+        alice.post("/devices/codes", {"confirm_back": away}, page="/devices"),
+        alice.client.post(
+            "/devices/codes", data={"csrf_token": alice.csrf("/devices")}, base_url=ORIGIN, headers={"Referer": away, "Sec-Fetch-Site": "same-origin"}
+        ),
+    ):
+        assert QUESTION in asked_first.text
+        found = re.search(r'<a [^>]*href="([^"]*)"[^>]*>\s*Do not go on', asked_first.text)
+        assert found, asked_first.text[-2000:]
+        assert found[1] == "/"
+
+
 def test_what_never_asks(alice: Browser, bookshop: Shop, clock: Clock) -> None:
     """S9: endings, pauses, stricter terms, blocks, disconnecting a device, signing out."""
     bookshop.connect(alice)
@@ -191,7 +236,7 @@ def test_what_never_asks(alice: Browser, bookshop: Shop, clock: Clock) -> None:
 
 
 def test_forgetting_very_much(alice: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_pages, "FREELY", 2)
+    monkeypatch.setattr(confirming, "FREELY", 2)
     now = clock()
     alice.store(*[page_visit(now - dt.timedelta(hours=n), url=f"https://www.shop.example/{n}") for n in range(3)], page_visit(now - dt.timedelta(days=9)))
     clock.advance(minutes=10)
@@ -213,3 +258,20 @@ def test_the_question_is_counted(alice: Browser, clock: Clock) -> None:
     answer(alice, question, "wrong password")
     limits.count = count
     assert ("sign_in_name", alice.person_id.hex()) in seen
+
+
+def test_another_program_of_a_known_vendor_is_a_new_one(app: Flask, alice: Browser, bookshop: Shop, clock: Clock) -> None:
+    """Who runs it may be somebody else: the page says so, and exactly what the first program may see asks who it is, and is told on Home."""
+    bookshop.connect(alice)
+    second = Shop.register(app, "books.example")
+    clock.advance(minutes=10)
+    soon = f"{clock() + dt.timedelta(days=20):%Y-%m-%d}"
+    assert consent(alice, bookshop, until=soon).status_code == 303
+    page = alice.get(alice.open(second.ask())).text
+    assert "What you gave books.example before went to another program of its than this one" in page
+    assert "went to another program" not in alice.get(alice.open(bookshop.ask())).text
+    asked_first = consent(alice, second, until=soon)
+    assert QUESTION in asked_first.text
+    told = alice.get("/").text.count("something for the first time")
+    assert answer(alice, asked_first).status_code == 303
+    assert alice.get("/").text.count("something for the first time") > told

@@ -13,6 +13,7 @@ from makers import ORIGIN, Browser, Clock
 from signing_in import HERE, PASSWORD, asked, hidden
 from werkzeug.test import TestResponse
 
+from broker.factors import actions
 from broker.ledger import queries as ledger
 
 
@@ -76,13 +77,14 @@ def test_it_refuses_another_key_host_and_a_standing_counter(app: Flask, device: 
     client, token, options = form(app)
     assert send(client, token, device.show(options, signed_by=Authenticator())).status_code == 422
     assert send(client, token, replace(device, host="evil.example").show(options)).status_code == 422
-    assert send(client, token, replace(device, counter=-1 + device.counter).show(options)).status_code == 303 if device.counter == 0 else True
     device.counter = 7
     client, token, options = form(app)
     assert send(client, token, device.show(options)).status_code == 303
-    copied = replace(device, counter=5)
-    client, token, options = form(app)
-    assert send(client, token, copied.show(options)).status_code == 422
+    for counter in (device.counter - 1, 5):
+        # Its next answer counts one up: to where it stood, and to what is long past.
+        copied = replace(device, counter=counter)
+        client, token, options = form(app)
+        assert send(client, token, copied.show(options)).status_code == 422
 
 
 def test_a_challenge_works_once_and_for_a_quarter_of_an_hour(app: Flask, device: Authenticator, clock: Clock) -> None:
@@ -170,3 +172,18 @@ def test_without_a_password(app: Flask, alice: Browser, device: Authenticator) -
 def test_a_password_stays_where_there_is_no_passkey(alice: Browser) -> None:
     assert alice.post("/devices/password/remove", page="/devices").status_code == 409
     assert "You can sign in with your name and password" in alice.get("/devices").text
+
+
+def test_a_challenge_makes_one_passkey(alice: Browser) -> None:
+    options = asked(alice.get("/devices").text, "make")
+    for number, status in ((1, 303), (2, 422)):
+        data = {"passkey": Authenticator().make(options), "passkey_name": f"Number {number}"}
+        assert alice.post("/devices/passkeys", data, page="/devices").status_code == status
+
+
+def test_there_is_an_end_of_passkeys(alice: Browser, device: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device
+    monkeypatch.setattr(actions, "PASSKEYS_PER_PERSON", 1)
+    refused = add(alice)[1]
+    assert refused.status_code == 409
+    assert "Take one away first" in refused.text

@@ -14,7 +14,7 @@ from makers import Browser, Clock, Extension, Shop, purchase, purchases, signatu
 from sqlalchemy import select, update
 
 from broker.db import Prepared
-from broker.grants import actions, agreements, queries
+from broker.grants import actions, agreed, agreements, queries
 from broker.grants.models import agreements as rows
 from broker.ledger import queries as ledger
 from broker.oauth import actions as oauth
@@ -31,9 +31,9 @@ def stored(alice: Browser, clock: Clock) -> Browser:
     return alice
 
 
-def signed_of(person: Browser, shop: Shop) -> queries.Signed:
+def signed_of(person: Browser, shop: Shop) -> agreed.Signed:
     with person.app.extensions["broker"].reading() as tx:
-        found = queries.agreement(tx, person.ring, queries.to_bytes(shop.tokens["grant_id"]))
+        found = agreed.agreement(tx, person.ring, queries.to_bytes(shop.tokens["grant_id"]))
     assert found
     return found
 
@@ -229,7 +229,7 @@ def test_the_extensions_token_opens_none_of_them(alice: Browser, bookshop: Shop)
         assert bookshop.call(method, path, json={}).status_code == 403
     with alice.app.extensions["broker"].reading() as tx:
         grant = queries.one(tx, alice.ring, queries.to_bytes(extension.tokens["grant_id"]))
-        assert queries.agreement(tx, alice.ring, grant.grant_id) is None
+        assert agreed.agreement(tx, alice.ring, grant.grant_id) is None
     assert (grant.agreement, grant.countersigned_at) == (None, grant.given_at)
     assert alice.get(f"/grants/{grant.id}/files/agreement.json").status_code == 404
 

@@ -8,7 +8,7 @@ from makers import Browser, Clock, Extension, Shop, purchases
 from running_grants import clauses_of, content_of, grant_of, kept, less
 
 from broker.errors import Conflict, Unprocessable
-from broker.grants import actions, queries
+from broker.grants import actions, agreed, queries
 from policies.clauses import Clause
 from policies.vocabulary import FIELDS
 
@@ -137,7 +137,7 @@ def test_an_earlier_end_and_fewer_kinds(reading: Browser, clock: Clock) -> None:
     assert reading.post(f"/grants/{grant}/narrow", form, page=f"/grants/{grant}/narrow").status_code == 303
     with reading.app.extensions["broker"].reading() as tx:
         found = queries.one(tx, reading.ring, queries.to_bytes(grant))
-        assert queries.changes_of(tx, reading.ring, found.grant_id) == []
+        assert agreed.changes_of(tx, reading.ring, found.grant_id) == []
     assert not {"page_visit", "search"} & found.clauses[0].slice.kinds
     assert found.expires_at == dt.datetime.fromisoformat(f"{until}T23:59:59+00:00")
     clock.advance(days=11)

@@ -160,97 +160,121 @@ def tlog_proofs() -> list[Case]:
     return cases
 
 
-def bundles() -> list[Case]:
-    good, other = log(), log("bob")
-    older, key = good.note(4), good.vkey()
-    entries, checkpoint = f"{good.log_id}/entries.jsonl", f"{good.log_id}/checkpoint"
-    cases: list[Case] = []
+class Bundles:
+    """Bundles of one good log and of what is done to it; each part adds its cases."""
 
-    def case(what: str, files: dict[str, bytes], code: int, *, keys: list[str] | None = None, since: list[str] | None = None) -> None:
-        cases.append(
-            {
-                "what": what,
-                "files": {name: b64(raw) for name, raw in files.items()},
-                "keys": [key] if keys is None else keys,
-                "since": since or [],
-                "code": code,
-            }
+    def __init__(self) -> None:
+        self.good, self.stranger = log(), log("bob")
+        self.key = self.good.vkey()
+        self.entries, self.checkpoint = f"{self.good.log_id}/entries.jsonl", f"{self.good.log_id}/checkpoint"
+        self.cases: list[Case] = []
+
+    def case(self, what: str, files: dict[str, bytes], code: int, *, keys: list[str] | None = None, since: list[str] | None = None) -> None:
+        told = {name: b64(raw) for name, raw in files.items()}
+        self.cases.append({"what": what, "files": told, "keys": [self.key] if keys is None else keys, "since": since or [], "code": code})
+
+    def changed(self, name: str, raw: bytes) -> dict[str, bytes]:
+        return {**bundle(self.good), name: raw}
+
+    def lined(self, *lines: bytes) -> dict[str, bytes]:
+        return self.changed(self.entries, b"".join(line + b"\n" for line in lines))
+
+    def whole(self) -> None:
+        """Bundles that hold, and what may be missing from them."""
+        good, other, older = self.good, self.stranger, self.good.note(4)
+        self.case("a whole log", bundle(good), 0)
+        self.case("a whole log, no key given", bundle(good), 0, keys=[])
+        self.case("since an older checkpoint", bundle(good), 0, since=[older])
+        self.case("since the same checkpoint", bundle(good), 0, since=[good.note()])
+        self.case("since the empty log", bundle(good), 0, since=[good.note(0)])
+        self.case("an erased entry", bundle(good, erased=(2, 3)), 0, since=[older])
+        self.case("one entry", bundle(good, part=[3]), 0)
+        self.case("one entry, since the same checkpoint", bundle(good, part=[3]), 0, since=[good.note()])
+        self.case("two logs", bundle(good, other), 0, keys=[self.key, other.vkey()])
+
+    def edited(self) -> None:
+        """Entries changed, dropped, added, moved."""
+        other, b, older = self.stranger, self.good.bodies, self.good.note(4)
+        self.case("an edited entry", self.lined(*b[:2], b[2].replace(b"sign_in", b"sign_on"), *b[3:]), 11)
+        self.case("the last entry edited", self.lined(*b[:5], b[5].replace(b"permitted", b"forbidden")), 11)
+        self.case("an edited entry, since an older checkpoint", self.lined(*b[:2], b[2].replace(b"sign_in", b"sign_on"), *b[3:]), 11, since=[older])
+        self.case("a dropped entry", self.lined(*b[:2], *b[3:]), 13)
+        self.case("an entry twice", self.lined(*b[:3], b[2], *b[3:]), 13)
+        self.case("two entries changed about", self.lined(b[0], b[2], b[1], *b[3:]), 13)
+        self.case("the end cut off", self.lined(*b[:5]), 13)
+        self.case("an entry more than was signed", self.lined(*b, log(number=7).bodies[6]), 13)
+        self.case("an entry of another person", self.lined(*b[:3], other.bodies[3], *b[4:]), 11)
+
+    def other(self) -> None:
+        """Other logs, older ones, and forks."""
+        good, other, b, older = self.good, self.stranger, self.good.bodies, self.good.note(4)
+        self.case("an older checkpoint put back", {**bundle(log(number=4))}, 12, since=[good.note()])
+        self.case("a checkpoint kept of another log", bundle(good), 12, since=[other.note()], keys=[self.key, other.vkey()])
+        forked = Log("alice", bodies=[*b[:3]])
+        for _ in range(4):
+            forked.append("forget")
+        self.case("a fork", bundle(forked), 12, since=[good.note()])
+        self.case("a fork after what was kept", bundle(forked), 0, since=[good.note(3)])
+        self.case("one entry of a fork of the same size", bundle(Log("alice", bodies=forked.bodies[:6]), part=[3]), 12, since=[good.note()])
+        self.case("one entry, since an older checkpoint", bundle(good, part=[3]), 15, since=[older])
+        resigned = Log("mallory", bodies=b)
+        self.case("signed by another key", self.changed(self.checkpoint, good.text().encode() + b"\n" + resigned.line(good.text(), good.origin).encode()), 10)
+        self.case("another person's log", bundle(other), 10)
+        self.case(
+            "another person's log under this name",
+            {name.replace(other.log_id, good.log_id): raw.replace(other.log_id.encode(), good.log_id.encode()) for name, raw in bundle(other).items()},
+            10,
         )
+        self.case("two logs and one key", bundle(good, other), 10)
+        self.case("a kept checkpoint that another signed", bundle(good), 10, since=[good.text() + "\n" + resigned.line(good.text(), good.origin)])
 
-    def changed(name: str, raw: bytes) -> dict[str, bytes]:
-        return {**bundle(good), name: raw}
+    def single(self) -> None:
+        """One entry with its proof."""
+        good, other, b = self.good, self.stranger, self.good.bodies
+        proof = f"{good.log_id}/proofs/3.tlog-proof"
+        self.case("a proof of another entry", self.changed(proof, good.proof(5).encode()), 11)
+        self.case("a proof under another checkpoint", self.changed(proof, good.proof(3, 5).encode()), 11)
+        self.case("a proof whose own checkpoint is another's", self.changed(proof, good.proof(3).replace(good.note(), f"{good.text()}\n{other.line(good.text(), good.origin)}").encode()), 11)
+        one = bundle(good, part=[3])
+        self.case("one entry without its proof", {name: raw for name, raw in one.items() if name != proof}, 11)
+        self.case("one entry edited", {**one, self.entries: b[3].replace(b"read", b"rode") + b"\n"}, 11)
+        self.case("one entry of two that are announced", {**bundle(good, part=[1, 3]), self.entries: b[3] + b"\n"}, 13)
+        self.case("an entry that is not announced", {**one, self.entries: b[3] + b"\n" + b[4] + b"\n"}, 13)
 
-    def lined(*lines: bytes) -> dict[str, bytes]:
-        return changed(entries, b"".join(line + b"\n" for line in lines))
+    def restored(self) -> None:
+        """Logs that began with a restored backup."""
+        other = self.stranger
+        back = Log("carol").append("restored", log_before="x").append()
+        self.case("a log that began with a restored backup", bundle(back), 14, keys=[back.vkey()])
+        self.case("and one that does not hold", {**bundle(back, other), f"{other.log_id}/entries.jsonl": b""}, 13, keys=[back.vkey(), other.vkey()])
 
-    b = good.bodies
-    case("a whole log", bundle(good), 0)
-    case("a whole log, no key given", bundle(good), 0, keys=[])
-    case("since an older checkpoint", bundle(good), 0, since=[older])
-    case("since the same checkpoint", bundle(good), 0, since=[good.note()])
-    case("since the empty log", bundle(good), 0, since=[good.note(0)])
-    case("an erased entry", bundle(good, erased=(2, 3)), 0, since=[older])
-    case("one entry", bundle(good, part=[3]), 0)
-    case("one entry, since the same checkpoint", bundle(good, part=[3]), 0, since=[good.note()])
-    case("two logs", bundle(good, other), 0, keys=[key, other.vkey()])
-    case("an edited entry", lined(*b[:2], b[2].replace(b"sign_in", b"sign_on"), *b[3:]), 11)
-    case("the last entry edited", lined(*b[:5], b[5].replace(b"permitted", b"forbidden")), 11)
-    case("an edited entry, since an older checkpoint", lined(*b[:2], b[2].replace(b"sign_in", b"sign_on"), *b[3:]), 11, since=[older])
-    case("a dropped entry", lined(*b[:2], *b[3:]), 13)
-    case("an entry twice", lined(*b[:3], b[2], *b[3:]), 13)
-    case("two entries changed about", lined(b[0], b[2], b[1], *b[3:]), 13)
-    case("the end cut off", lined(*b[:5]), 13)
-    case("an entry more than was signed", lined(*b, log(number=7).bodies[6]), 13)
-    case("an entry of another person", lined(*b[:3], other.bodies[3], *b[4:]), 11)
-    case("an older checkpoint put back", {**bundle(log(number=4))}, 12, since=[good.note()])
-    case("a checkpoint kept of another log", bundle(good), 12, since=[other.note()], keys=[key, other.vkey()])
-    forked = Log("alice", bodies=[*b[:3]])
-    for _ in range(4):
-        forked.append("forget")
-    case("a fork", bundle(forked), 12, since=[good.note()])
-    case("a fork after what was kept", bundle(forked), 0, since=[good.note(3)])
-    case("one entry of a fork of the same size", bundle(Log("alice", bodies=forked.bodies[:6]), part=[3]), 12, since=[good.note()])
-    case("one entry, since an older checkpoint", bundle(good, part=[3]), 15, since=[older])
-    resigned = Log("mallory", bodies=b)
-    case("signed by another key", changed(checkpoint, good.text().encode() + b"\n" + resigned.line(good.text(), good.origin).encode()), 10)
-    case("another person's log", bundle(other), 10)
-    case(
-        "another person's log under this name",
-        {name.replace(other.log_id, good.log_id): raw.replace(other.log_id.encode(), good.log_id.encode()) for name, raw in bundle(other).items()},
-        10,
-    )
-    case("two logs and one key", bundle(good, other), 10)
-    case("a kept checkpoint that another signed", bundle(good), 10, since=[good.text() + "\n" + resigned.line(good.text(), good.origin)])
-    proof = f"{good.log_id}/proofs/3.tlog-proof"
-    case("a proof of another entry", changed(proof, good.proof(5).encode()), 11)
-    case("a proof under another checkpoint", changed(proof, good.proof(3, 5).encode()), 11)
-    case("a proof whose own checkpoint is another's", changed(proof, good.proof(3).replace(good.note(), f"{good.text()}\n{other.line(good.text(), good.origin)}").encode()), 11)
-    one = bundle(good, part=[3])
-    case("one entry without its proof", {name: raw for name, raw in one.items() if name != proof}, 11)
-    case("one entry edited", {**one, entries: b[3].replace(b"read", b"rode") + b"\n"}, 11)
-    case("one entry of two that are announced", {**bundle(good, part=[1, 3]), entries: b[3] + b"\n"}, 13)
-    case("an entry that is not announced", {**one, entries: b[3] + b"\n" + b[4] + b"\n"}, 13)
-    back = Log("carol").append("restored", log_before="x").append()
-    case("a log that began with a restored backup", bundle(back), 14, keys=[back.vkey()])
-    case("and one that does not hold", {**bundle(back, other), f"{other.log_id}/entries.jsonl": b""}, 13, keys=[back.vkey(), other.vkey()])
-    case("no manifest", {name: raw for name, raw in bundle(good).items() if name != "manifest.json"}, 15)
-    case("a manifest that is no JSON", changed("manifest.json", b"{"), 15)
-    case("a manifest of something else", changed("manifest.json", b'{"format":"another","v":1,"logs":[]}'), 15)
-    case("a manifest without logs", changed("manifest.json", b'{"format":"proffer-ledger-bundle","v":1,"logs":[]}'), 15)
-    case("a log twice", changed("manifest.json", json.dumps({"format": "proffer-ledger-bundle", "v": 1, "logs": [good.told(), good.told()]}).encode()), 15)
-    case(
-        "a log whose name leads out",
-        changed("manifest.json", json.dumps({"format": "proffer-ledger-bundle", "v": 1, "logs": [{**good.told(), "log": "../../../../../../../x"}]}).encode()),
-        15,
-    )
-    case("no checkpoint", {name: raw for name, raw in bundle(good).items() if name != checkpoint}, 15)
-    case("no entries", {name: raw for name, raw in bundle(good).items() if name != entries}, 15)
-    case("a line that is no JSON", lined(*b[:3], b"{", *b[4:]), 15)
-    case("a line that is no object", lined(*b[:3], b"[]", *b[4:]), 15)
-    case("a last line without its end", changed(entries, b"\n".join(b)), 15)
-    case("an erased entry without its hash", lined(*b[:3], b'{"leaf":3,"seq":3}', *b[4:]), 15)
-    case("a key that is none", bundle(good), 15, keys=["broker.example"])
-    return cases
+    def malformed(self) -> None:
+        """What is no bundle at all."""
+        good, b = self.good, self.good.bodies
+        self.case("no manifest", {name: raw for name, raw in bundle(good).items() if name != "manifest.json"}, 15)
+        self.case("a manifest that is no JSON", self.changed("manifest.json", b"{"), 15)
+        self.case("a manifest of something else", self.changed("manifest.json", b'{"format":"another","v":1,"logs":[]}'), 15)
+        self.case("a manifest without logs", self.changed("manifest.json", b'{"format":"proffer-ledger-bundle","v":1,"logs":[]}'), 15)
+        self.case("a log twice", self.changed("manifest.json", json.dumps({"format": "proffer-ledger-bundle", "v": 1, "logs": [good.told(), good.told()]}).encode()), 15)
+        self.case(
+            "a log whose name leads out",
+            self.changed("manifest.json", json.dumps({"format": "proffer-ledger-bundle", "v": 1, "logs": [{**good.told(), "log": "../../../../../../../x"}]}).encode()),
+            15,
+        )
+        self.case("no checkpoint", {name: raw for name, raw in bundle(good).items() if name != self.checkpoint}, 15)
+        self.case("no entries", {name: raw for name, raw in bundle(good).items() if name != self.entries}, 15)
+        self.case("a line that is no JSON", self.lined(*b[:3], b"{", *b[4:]), 15)
+        self.case("a line that is no object", self.lined(*b[:3], b"[]", *b[4:]), 15)
+        self.case("a last line without its end", self.changed(self.entries, b"\n".join(b)), 15)
+        self.case("an erased entry without its hash", self.lined(*b[:3], b'{"leaf":3,"seq":3}', *b[4:]), 15)
+        self.case("a key that is none", bundle(good), 15, keys=["broker.example"])
+
+
+def bundles() -> list[Case]:
+    made = Bundles()
+    for part in (made.whole, made.edited, made.other, made.single, made.restored, made.malformed):
+        part()
+    return made.cases
 
 
 def everything() -> dict[str, list[Case]]:

@@ -17,6 +17,7 @@ from sqlalchemy import delete, update
 
 from broker.ledger import bundles, checkpoints, models, queries, verifier
 from broker.ledger.notes import Key
+from broker.vault import heads, slots
 from broker.vault.models import person_keys
 
 
@@ -112,14 +113,63 @@ def test_an_erased_entry_leaves_its_hash(log: Browser) -> None:
     """Where the key of a month is destroyed, the tree still proves the rest."""
     broker = log.app.extensions["broker"]
     download(log)
+    mine = (person_keys.c.person_id == log.person_id) & (person_keys.c.kind == "ledger") & (person_keys.c.role == "data")
     with broker.keys.writing() as tx:
-        assert tx.execute(delete(person_keys).where(person_keys.c.person_id == log.person_id, person_keys.c.kind == "ledger", person_keys.c.role == "data")).rowcount
+        keys = list(tx.execute(delete(person_keys).where(mine).returning(person_keys.c.key_id)).scalars())
+    assert keys
     broker.vault._rings.clear()
-    fresh = broker.keyring(log.person_id)
-    taken = bundles.Taken(fresh, tuple(checkpoints.states(broker, fresh)), None, broker.now())
-    report = check(b"".join(bundles.written(broker, taken)), key_of(log))
+    # Lost is not erased: no check takes the one for the other.
+    assert check(taken_now(log), key_of(log)).code == 15
+    heads.note_destroyed(broker.heads, log.person_id, keys, broker.now())
+    report = check(taken_now(log), key_of(log))
     assert (report.code, report.logs[0]["erased"]) == (0, report.logs[0]["size"])
     assert "erased" in report.sentence
+
+
+def taken_now(person: Browser) -> bytes:
+    """A copy as it comes out without a signature before it."""
+    broker = person.app.extensions["broker"]
+    ring = broker.keyring(person.person_id)
+    return b"".join(bundles.written(broker, bundles.Taken(ring, tuple(checkpoints.states(broker, ring)), None, broker.now())))
+
+
+def test_what_comes_after_the_signature_is_left_for_the_next_copy(log: Browser, bookshop: Shop) -> None:
+    """A read between the checkpoint and the file: the copy ends where its checkpoint does."""
+    size = note_of(log)
+    assert bookshop.read().status_code == 200
+    raw = taken_now(log)
+    assert len(entries_in(raw)) == size
+    assert check(raw, key_of(log)).code == 0
+
+
+def note_of(person: Browser) -> int:
+    """Sign, and tell the size."""
+    return checkpoints.sign(person.app.extensions["broker"], person.person_id)[0].size
+
+
+def test_a_damaged_entry_is_no_erased_one(log: Browser) -> None:
+    """One bit of a stored entry: its line says nothing that a check could believe."""
+    download(log)
+    body = "CAST(substr(body, 1, length(body) - 1) || x'01' AS BLOB)"
+    damage = f"UPDATE ledger_entries SET body = {body} WHERE person_id = ? AND seq = 2"
+    assert check(download(log), key_of(log)).code == 0
+    log.app.extensions["broker"].write(lambda tx: tx.exec_driver_sql(damage, (log.person_id,)))
+    raw = download(log)
+    assert entries_in(raw)[2] == {"leaf": None, "seq": 2}
+    assert check(raw, key_of(log)).code == 15
+
+
+def test_the_operator_gets_no_copy_of_a_ledger_that_does_not_hold(log: Browser, tmp_path: Path) -> None:
+    """Under an alarm the command says so, and leaves no file; the person still gets theirs."""
+    download(log)
+    log.app.extensions["broker"].write(
+        lambda tx: tx.execute(update(models.heads).where(models.heads.c.person_id == log.person_id).values(root=bytes(32)))
+    )
+    file = tmp_path / "ledger.zip"
+    refused = run(log, "bundle", "--person", "alice", str(file))
+    assert (refused.returncode, file.exists()) == (1, False)
+    assert "does not continue what was signed" in refused.stderr
+    download(log)
 
 
 def test_under_an_alarm_the_person_still_gets_what_shows_it(log: Browser) -> None:
@@ -175,6 +225,17 @@ def test_the_commands(log: Browser, tmp_path: Path) -> None:
     alone.write_text(run(log, "verify", "--standalone").stdout, encoding="utf-8")
     elsewhere = subprocess.run([sys.executable, "-I", str(alone), str(file), "--key", key_of(log)], capture_output=True, text=True, timeout=60, check=False)
     assert (elsewhere.returncode, elsewhere.stdout) == (0, good.stdout)
+
+
+def test_a_revoke_of_all_goes_through_while_nothing_can_be_signed(log: Browser, bookshop: Shop) -> None:
+    """Sealed, with two grants: both end, and the signature comes later."""
+    other, vault = Shop.register(log.app, "music.example"), log.app.extensions["broker"].vault
+    other.connect(log)
+    vault.add_passphrase("three words and another")
+    vault.remove_slot(next(slot.id for slot in vault.slots() if slot.kind == slots.KEY_FILE))
+    ended = run(log, "revoke", "--all", "--person", "alice")
+    assert (ended.returncode, ended.stdout.count("Ended ")) == (0, 2), ended.stderr
+    assert [each.read().status_code for each in (bookshop, other)] == [401, 401]
 
 
 def test_a_revoke_by_the_command_is_signed_by_it(log: Browser) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from damage import damaged
 from makers import Browser, Clock, Shop, purchase, settings_in
 from sqlalchemy import delete, select, update
 
@@ -130,7 +131,7 @@ def test_what_does_not_continue_is_not_signed_and_nothing_is_read(log: Browser, 
     with pytest.raises(checkpoints.Inconsistent):
         sign(log)
     assert heads.checkpoint(broker_of(log).heads, log.person_id, checkpoints.states(broker_of(log), log.ring)[0].log_id) == before
-    assert alarm_of(log)
+    assert alarm_of(log) == {"cut": checkpoints.SHORT, "altered": checkpoints.ALTERED.format(seq=before.size), "head": checkpoints.HEAD}[hurt]
     refused = bookshop.read()
     assert (refused.status_code, refused.json["type"]) == (503, "/problems/ledger-unavailable")
     ready = log.app.test_client().get("/readyz", base_url="http://localhost:8440")
@@ -177,6 +178,33 @@ def test_an_older_copy_is_noticed_before_anything_is_entered(log: Browser, books
         assert tuple(heads[0]) == (size - 1, 0)
         assert len(heads) == 2
         assert heads[1][1] == 1
+    finally:
+        close_app(again)
+
+
+def test_damaged_keys_keep_no_other_log_from_its_signature(log: Browser, bob: Browser, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever comes first: one does not open, and the other is signed by the same sweep."""
+    broker = broker_of(log)
+    for hurt, other in ((log, bob), (bob, log)):
+        for each in (log, bob):
+            each.store(purchase(clock() - dt.timedelta(days=1), f"{hurt.name} is hurt"))
+        with damaged(broker, hurt.person_id):
+            checkpoints.sweep(broker)
+            assert sized(other) == checkpoints.states(broker, other.ring)[0].size
+        assert "could not be signed" in caplog.text
+        caplog.clear()
+
+
+def test_another_root_of_the_same_size_is_noticed_at_the_start(log: Browser, clock: Clock) -> None:
+    """K67: not shorter, but another one."""
+    settings = broker_of(log).settings
+    sign(log)
+    change(log, update(models.heads).where(HEADS.person_id == log.person_id).values(root=bytes(32)))
+    close_app(log.app)
+    again = create_app(settings, clock)
+    try:
+        with again.extensions["broker"].reading() as tx:
+            assert tx.execute(select(HEADS.alarm).where(HEADS.person_id == log.person_id)).scalar_one() == checkpoints.FORKED
     finally:
         close_app(again)
 

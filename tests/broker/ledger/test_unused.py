@@ -66,14 +66,14 @@ def test_a_swapped_list_of_rows_is_noticed(bought: Browser, bookshop: Shop) -> N
     bookshop.read()
     seq = reads(bought)[0]["seq"]
     with bought.app.extensions["broker"].reading() as tx:
-        found = queries.served(tx, bought.ring, seq)
+        log = bytes(tx.execute(models.heads.select().where(models.heads.c.person_id == bought.person_id)).one().log_id)
+        found = queries.served(tx, bought.ring, log, seq)
         row = queries.one(tx, bought.ring, seq)
     assert found
     log_id = models.rows.c.log_id
     forged = actions.Entry("read", bought.app.extensions["broker"].now(), sent=found.ids[1:], within=b"{}")
     key = actions.entry_key(bought.ring, forged.at)
     with bought.app.extensions["broker"].data.writing() as tx:
-        log = tx.execute(models.heads.select().where(models.heads.c.person_id == bought.person_id)).one().log_id
         body = key.seal(proofs.place(bought.person_id, "ledger_rows", log, seq), actions._served(forged))
         tx.execute(update(models.rows).where(models.rows.c.person_id == bought.person_id, log_id == log, models.rows.c.seq == seq).values(body=body))
     assert row["count"] == 5

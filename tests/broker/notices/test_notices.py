@@ -6,6 +6,7 @@ from flask import Flask
 from makers import Browser, Clock, Shop
 from proofs import of_broker
 
+from broker.ledger.actions import entry_key
 from broker.notices import actions, sentences
 from broker.notices.actions import KINDS, Notice
 
@@ -111,3 +112,24 @@ def test_words_lie_sealed(app: Flask, alice: Browser) -> None:
         rows = tx.exec_driver_sql("SELECT body FROM notices").all()
     assert rows
     assert all(b"needle" not in row[0] for row in rows)
+
+
+def test_every_notice_can_be_reached(app: Flask, alice: Browser, bob: Browser, clock: Clock) -> None:
+    """Page by page, each once; and all can be marked as read while any waits, wherever it stands."""
+    broker, at = app.extensions["broker"], clock()
+    key = entry_key(alice.ring, at)
+    broker.write(lambda tx: [actions.add(tx, alice.ring, key, Notice("new-vendor", {"vendor": f"https://n{n}.example"}), at) for n in range(120)])
+    seen, path = [], "/notices"
+    while path:
+        text = alice.get(path).text
+        seen += re.findall(r"You gave (n[0-9]+)[.]example something", re.sub(r'about="[^"]*"|aria-label="[^"]*"', "", text))
+        further = re.search(r'<a href="([^"]+)" rel="next"', text)
+        path = further[1] if further else ""
+    assert len(set(seen)) == 120
+    assert alice.get("/notices?below=zz").status_code == 404
+    assert "n1.example" not in bob.get("/notices").text
+    for told in re.findall(r'name="notice" value="([0-9a-f]+)"', alice.get("/notices").text):
+        assert alice.post("/notices/read", {"notice": told, "next": "/notices"}).status_code == 303
+    assert "Mark all as read" in alice.get("/notices").text
+    assert alice.post("/notices/read", {"next": "/notices"}).status_code == 303
+    assert "Mark all as read" not in alice.get("/notices").text

@@ -51,7 +51,7 @@ def test_both_ways_open(length: int) -> None:
     private, public = backups.new_recipient()
     assert opened(written(backups.to_passphrase(PASSPHRASE), content), PASSPHRASE) == content
     assert opened(written(backups.to_recipient(public), content), private) == content
-    assert content not in written(backups.to_recipient(public), content) or not length
+    assert length < 16 or content not in written(backups.to_recipient(public), content)
 
 
 def test_nothing_else_opens_it() -> None:
