@@ -18,7 +18,7 @@ RANK = ("vault", "ledger", "notices", "people", "factors", "keys", "vendors", "t
 ORDER = ("models", "queries", "actions")
 # Pure or leaf modules of the lower half, by folder, beside models, queries and actions.
 LEAVES = {
-    "vault": {"envelope", "derive", "slots", "keys", "vault", "epochs", "processes", "heads", "credentials", "passwords", "signing", "backups"},
+    "vault": {"envelope", "derive", "slots", "keys", "vault", "epochs", "processes", "heads", "credentials", "passwords", "signing", "backups", "turns"},
     "ledger": {"proofs", "merkle", "notes", "verifier", "standalone", "checkpoints", "bundles", "sentences", "narrowings"},
     "notices": {"sentences"},
     "people": {"agents"},

@@ -10,7 +10,7 @@ import secrets
 import stat
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from sqlalchemy import Connection, delete, func, select, update
 
+from broker.db import Store
 from broker.errors import Unsealable
 from broker.vault import derive
 from broker.vault.envelope import Place, public_of, seal_to, unseal_with
@@ -187,3 +188,22 @@ def count(tx: Connection) -> int:
 def remove(tx: Connection, slot_id: str) -> bool:
     """Take a slot away; False where there is none."""
     return tx.execute(delete(slots).where(slots.c.slot_id == bytes.fromhex(slot_id))).rowcount > 0
+
+
+def renew_key_file(store: Store, path: Path, root: Callable[[Connection], bytes]) -> None:
+    """A new secret in the key file, where it has a slot: an old copy of keys.db opens by the old one alone. At every moment one of the two opens."""
+    known = read_key_file(path, make=False)
+    with store.reading() as tx:
+        fits = known is not None and opened(tx, KEY_FILE, known) is not None
+        old = [slot for slot in listed(tx) if slot.kind == KEY_FILE]
+    if not fits:
+        return
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    write_key_file(fresh)
+    with store.writing() as tx:
+        add(tx, KEY_FILE, private_of(KEY_FILE, fresh.read_bytes(), {}), root(tx))
+    put_in_place(fresh, path)
+    with store.writing() as tx:
+        for slot in old:
+            remove(tx, slot.id)

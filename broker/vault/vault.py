@@ -8,7 +8,8 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +23,7 @@ from broker.vault.keys import Appender, Appending, Keyring, OtherEpoch, renewed,
 from broker.vault.models import host_keys, person_keys, person_wraps
 from broker.vault.processes import Member
 from broker.vault.slots import NoKey, Slot
-
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
+from broker.vault.turns import Turns
 
 LOCK: Final = "keys.lock"
 KEYRING_SECONDS: Final = 300.0
@@ -50,8 +47,7 @@ class Vault:
         self._store = store
         self._key_file = key_file
         self._lock = threading.Lock()
-        self._turn = threading.RLock()
-        self._depth = 0
+        self._turns = Turns(store.path.parent / LOCK)
         self._rings: OrderedDict[bytes, Keyring] = OrderedDict()
         # Never seen outside the vault.
         self._root: bytes | None = None
@@ -218,7 +214,7 @@ class Vault:
         before_end()
         self._root = epochs.finish(self._store, self._newest, number, self._member.hand_over)
         # Only now: a copy of keys.db from before opens by the old key file alone, which goes.
-        self._renew_key_file()
+        slots.renew_key_file(self._store, self._key_file, self._newest)
         self._look(always=True)
         # The old keys are overwritten already; that the file is not written anew as well must not undo what is durable.
         with contextlib.suppress(*DatabaseFailed):
@@ -235,36 +231,9 @@ class Vault:
             Keyring(copy, keks.get, person_id, self.log_tag(person_id))
         return len(people)
 
-    @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """One process at a time renews or destroys keys; the others wait. Elsewhere than on POSIX there is one process alone."""
-        with self._turn, contextlib.ExitStack() as stack:
-            self._depth += 1
-            stack.callback(self._end_turn)
-            if self._depth == 1 and fcntl is not None:
-                file = stack.enter_context((self._store.path.parent / LOCK).open("a"))
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    def _end_turn(self) -> None:
-        self._depth -= 1
-
-    def _renew_key_file(self) -> None:
-        """A new secret in the key file: an old copy of keys.db opens by the old one alone. At every moment one of the two opens the vault."""
-        known = slots.read_key_file(self._key_file, make=False)
-        with self._store.reading() as tx:
-            fits = known is not None and slots.opened(tx, slots.KEY_FILE, known) is not None
-            old = [slot for slot in slots.listed(tx) if slot.kind == slots.KEY_FILE]
-        if not fits:
-            return
-        fresh = self._key_file.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        slots.write_key_file(fresh)
-        self._add(slots.KEY_FILE, slots.private_of(slots.KEY_FILE, fresh.read_bytes(), {}))
-        slots.put_in_place(fresh, self._key_file)
-        with self._store.writing() as tx:
-            for slot in old:
-                slots.remove(tx, slot.id)
+    def turn(self) -> AbstractContextManager[None]:
+        """One process at a time renews or destroys keys; the others wait."""
+        return self._turns.taken()
 
     def _newest(self, tx: Connection) -> bytes:
         """ROOT as it is inside this transaction: what opens the epoch in force, and nothing else is ever wrapped under. Raises `Sealed` or `Busy`."""

@@ -1,0 +1,34 @@
+"""Turns: one process at a time renews or destroys keys, and one thread of it."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+
+class Turns:
+    """A lock on a file for processes, and one in memory for threads; whoever has the turn may take it again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._threads = threading.RLock()
+        self._depth = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for the turn, and have it. Elsewhere than on POSIX there is one process alone."""
+        with self._threads, ExitStack() as stack:
+            self._depth += 1
+            stack.callback(self._end)
+            if self._depth == 1 and fcntl is not None:
+                file = stack.enter_context(self._path.open("a"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _end(self) -> None:
+        self._depth -= 1
