@@ -82,7 +82,8 @@ def farewell(said: str) -> BaseResponse:
     flash(said, "good")
     response = redirect(url_for("people.sign_in"), 303)
     response.delete_cookie(cookie_name(current.broker()), secure=settings.https, httponly=True, samesite="Lax", path="/")
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    # Not the storage: all that lies there is how long one's ledger was, for the browser to tell should it become shorter.
+    response.headers["Clear-Site-Data"] = '"cache"'
     return response
 
 
