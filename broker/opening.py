@@ -20,6 +20,7 @@ from broker.vault import heads as marks
 from broker.vault import slots
 from broker.vault.keys import Appending, Keyring
 from broker.vault.slots import NoKey
+from broker.vault.turns import hold
 from broker.vault.vault import Vault
 from broker.writer import Writer
 
@@ -43,6 +44,8 @@ class Broker:
     limits: Limits
     now: Callable[[], dt.datetime]
     fetch: Callable[[str], bytes]
+    # Lets the data directory go, which is held for as long as the broker is open.
+    release: Callable[[], None]
     # People whose log is to be signed soon, after an ending.
     due: "queue.Queue[bytes]" = field(default_factory=lambda: queue.Queue(MOST_DUE), repr=False)
 
@@ -69,6 +72,7 @@ class Broker:
         self.vault.close()
         for store in (self.data, self.keys, self.heads):
             store.close()
+        self.release()
 
 
 def make_data_dir(path: Path) -> None:
@@ -81,22 +85,33 @@ def make_data_dir(path: Path) -> None:
 def open_broker(settings: Settings, now: Callable[[], dt.datetime] = utcnow, fetch: Callable[[str], bytes] | None = None) -> Broker:
     """Open the stores (migrating them if needed) and the vault; raises `NoKey`, `PragmaRefused` or `SchemaTooNew` with what to do."""
     make_data_dir(settings.data_dir)
+    try:
+        release = hold(settings.data_dir, alone=False)
+    except BlockingIOError:
+        raise NoKey(f"A backup is being put back into {settings.data_dir}. Wait until that is done.") from None
+    try:
+        return _opened(settings, now, fetch, release)
+    except BaseException:
+        release()
+        raise
+
+
+def _opened(settings: Settings, now: Callable[[], dt.datetime], fetch: Callable[[str], bytes] | None, release: Callable[[], None]) -> Broker:
     keys = Store(settings.data_dir / "keys.db", KEYS)
     heads = Store(settings.data_dir / "heads.db", KEYS)
     data = Store(settings.data_dir / "data.db", DATA)
     where = Path(settings.backup_dir or settings.data_dir)
-    older = migrations.behind("heads", heads) and migrations.revision(heads)
     migrations.upgrade_all({"keys": keys, "heads": heads, "data": data}, where)
     _refuse_no_keys(keys, heads, data)
     vault = Vault(keys, settings.key_file)
-    if vault.fresh or older:
-        # What was kept from before marks is this broker's.
+    if vault.fresh or marks.mark(heads, marks.ADOPTED):
         marks.set_mark(heads, marks.BROKER, vault.broker_id, keep=True)
+        marks.clear_mark(heads, marks.ADOPTED)
     elif marks.mark(heads, marks.BROKER) not in {None, vault.broker_id}:
         raise NoKey("keys.db is another broker's than heads.db. Put the files back that belong together; nothing was changed.")
     migrations.let_go(where)
     writer = Writer(data.engine, release=lambda: ballast.release(settings.data_dir))
-    return Broker(settings, data, keys, heads, vault, writer, Limits(settings), now, fetch or Fetcher())
+    return Broker(settings, data, keys, heads, vault, writer, Limits(settings), now, fetch or Fetcher(), release)
 
 
 def _refuse_no_keys(keys: Store, heads: Store, data: Store) -> None:

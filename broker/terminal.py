@@ -19,7 +19,7 @@ CHECK_FAILED: Final = 3
 SEALED: Final = 4
 SCHEMA_TOO_NEW: Final = 5
 RESTORED: Final = (
-    "An older copy of the stores has come back. Every grant is paused, every token and session has ended, and everybody's ledger says so. "
+    "An older copy of the stores has come back. Every grant is paused, every session has ended, and everybody's ledger says so. "
     "People sign in anew and resume what they still want."
 )
 

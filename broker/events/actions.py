@@ -18,6 +18,7 @@ from broker.grants.actions import drop_answers
 from broker.ledger import actions as ledger
 from broker.opening import Broker
 from broker.people.models import people
+from broker.vault import heads
 from broker.vault.envelope import OpenKey, key_id_of
 from broker.vault.keys import Keyring
 from policies.slices import Slice
@@ -254,4 +255,8 @@ def forget(broker: Broker, ring: Keyring, keys: Sequence[Key], about: dict[str, 
         ledger.append(tx, ring, entry_key, ledger.Entry("forget", now, by=by, about={**about, "count": number}))
         return number
 
-    return broker.write(job, ending=True)
+    number = broker.write(job, ending=True)
+    if number:
+        # Until the keys of their months are destroyed an older data.db could bring them back.
+        heads.note_forgotten(broker.heads, ring.person_id, keys, now)
+    return number

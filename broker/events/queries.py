@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, not_, or_, select
 
-from broker.db import AnyRow, Prepared
+from broker.db import AnyRow, Prepared, lots
 from broker.events import stored
 from broker.events.models import counts, events
 from broker.events.sites import site_of_host
@@ -294,6 +294,12 @@ def by_tag(tx: Connection, ring: Keyring, tag: bytes) -> tuple[str, dt.date, byt
     """The key of one event of this person."""
     row = tx.execute(select(*COLUMNS).where(events.c.person_id == ring.person_id, events.c.event_tag == tag)).first()
     return (row.kind, row.day, row.event_tag) if row else None
+
+
+def tags_kept(tx: Connection, person_id: bytes, tags: Sequence[bytes]) -> list[bytes]:
+    """Which of these tags of a person's events are here."""
+    wanted = select(events.c.event_tag).where(events.c.person_id == person_id)
+    return [tag for lot in lots(tags) for tag in tx.execute(wanted.where(events.c.event_tag.in_(lot))).scalars()]
 
 
 def kept(tx: Connection, ring: Keyring, tags: Sequence[bytes]) -> list[Event]:

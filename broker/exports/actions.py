@@ -213,6 +213,8 @@ def _finish(broker: Broker, due: Iterable[Any], epoch: int) -> None:
                 ledger.append(tx, ring, key, entry)
 
         broker.write(job)
+        for row in rows:
+            heads.let_go_forgotten(broker.heads, person_id, row.kind, row.month, row.asked_at)
 
 
 def erase_person(broker: Broker, person_id: bytes) -> None:

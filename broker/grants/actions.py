@@ -244,10 +244,18 @@ def _change(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, 
     changed = broker.write(job, ending=True)
     if change.act != "resume":
         checkpoints.wanted(broker, person_id)
-    if ending:
-        # Also on a repeat: the process may have died between the two stores the first time.
-        heads.note_ended(broker.heads, person_id, grant_id, now)
+    _note(broker, person_id, grant_id, change, ending=ending)
     return changed
+
+
+def _note(broker: Broker, person_id: bytes, grant_id: bytes, change: _Change, *, ending: bool) -> None:
+    """Note what was taken away where no older copy of the stores can undo it. Also on a repeat: the process may have died between the two the first time."""
+    if ending:
+        heads.note_ended(broker.heads, person_id, grant_id, broker.now())
+    elif change.act in {"pause", "narrow"} and change.reason != queries.RESTORED:
+        with broker.reading() as tx:
+            version = tx.execute(select(grants.c.version).where(grants.c.person_id == person_id, grants.c.grant_id == grant_id)).scalar_one()
+        heads.note_lessened(broker.heads, person_id, grant_id, version, narrowed=change.act == "narrow")
 
 
 def _if_it_opens(tx: Connection, ring: Appending, grant_id: bytes, change: _Change) -> queries.Grant | None:
@@ -302,7 +310,7 @@ def pause(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:
 
 def pause_restored(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:
     """Stop all reads by a grant that came back with a backup, until the person resumes it: it may have been changed since."""
-    return _change(broker, person_id, grant_id, _Change("pause", "paused", ("active",), {"role": "broker"}, "restored"))
+    return _change(broker, person_id, grant_id, _Change("pause", "paused", ("active",), {"role": "broker"}, queries.RESTORED))
 
 
 def resume(broker: Broker, person_id: bytes, grant_id: bytes) -> bool:
@@ -381,10 +389,10 @@ def end_again(broker: Broker) -> int:
         alive = queries.live_of(tx, heads.ended(broker.heads))
     for person_id, grant_id in alive:
         try:
-            revived += revoke(broker, person_id, grant_id, by={"role": "broker"}, reason="restored")
+            revived += revoke(broker, person_id, grant_id, by={"role": "broker"}, reason=queries.RESTORED)
         except Unsealable:
             # An ended grant must not be alive, and one person's damaged keys keep nobody else's broker from starting.
             log.exception("a grant is ended without its entry")
-            over = _updating(person_id, grant_id, queries.LIVE, status="revoked", reason="restored", ended_at=broker.now())
+            over = _updating(person_id, grant_id, queries.LIVE, status="revoked", reason=queries.RESTORED, ended_at=broker.now())
             revived += broker.write(lambda tx, over=over: tx.execute(over).rowcount, ending=True)  # type: ignore[misc]
     return revived

@@ -93,6 +93,7 @@ def show(grant_id: str) -> Any:
         changes = agreed.changes_of(tx, who.ring, grant.grant_id)
         collect_by = oauth.collect_by(tx, who.person_id, grant.grant_id)
         firsts = ledger.firsts(tx, who.person_id)
+        usable = grant.reason != queries.RESTORED or oauth.is_usable(tx, who.person_id, grant.grant_id)
     names = {grant.client_id: grant.name}
     lines = [(entry, said.moment(entry), said.sentence(entry, names), said.narrowed(entry, names)) for entry in entries.entries]
     return render_template(
@@ -100,7 +101,7 @@ def show(grant_id: str) -> Any:
         last=said.moment(last[0]) if last else None, delete_by=sentences.delete_by(grant, line.use.last), about=_about(grant), words=sentences,
         agreement=signed.content if signed else None, digest=agreements.digest(signed.payload) if signed else "",
         changes=list(sentences.changed(map(statements.content, changes), signed.content["clauses"], grant.name)) if signed else [],
-        files=FILES, sign_by=grant.given_at + actions.SIGN_WITHIN, collect_by=collect_by, firsts=firsts,
+        files=FILES, sign_by=grant.given_at + actions.SIGN_WITHIN, collect_by=collect_by, firsts=firsts, usable=usable,
     )  # fmt: skip
 
 
@@ -229,6 +230,10 @@ def pause(grant_id: str) -> Any:
 def resume(grant_id: str) -> Any:
     """Let a paused grant be used again."""
     raw, grant = _changed(grant_id)
+    with current.broker().reading() as tx:
+        usable = grant.reason != queries.RESTORED or oauth.is_usable(tx, grant.person_id, raw)
+    if not usable:
+        raise errors.Conflict(f"{grant.name} holds nothing any more to use this grant with. It has to ask you again; this one you can only revoke.")
     if actions.resume(current.broker(), person().person_id, raw):
         flash(f"Resumed. {grant.name} may {'add' if grant.collects else 'read'} again, as this page says.", "good")
     return _back(grant_id)

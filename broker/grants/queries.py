@@ -27,6 +27,8 @@ PARSED: Final = 4096
 LIVE: Final = ("active", "paused")
 # The reason of a grant that its vendor ended.
 HANDED_BACK: Final = "handed_back"
+# The reason of a grant that is paused, or was ended, since an older copy of the stores came back.
+RESTORED: Final = "restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,15 @@ def outlines(tx: Connection, person_id: bytes) -> list[Outline]:
     joined = grants.outerjoin(clients, clients.c.client_id == grants.c.client_id).outerjoin(vendors, vendors.c.vendor_id == clients.c.vendor_id)
     wanted = select(grants, vendors.c.domain).select_from(joined).where(grants.c.person_id == person_id).order_by(grants.c.given_at.desc())
     return [Outline(row.grant_id, row.client_id, row.status, row.domain or "", row.given_at, row.expires_at) for row in tx.execute(wanted)]
+
+
+def versions(tx: Connection, wanted: Sequence[tuple[bytes, bytes]]) -> dict[tuple[bytes, bytes], int]:
+    """The version of each of these grants (person_id, grant_id) that is live."""
+    found: dict[tuple[bytes, bytes], int] = {}
+    for lot in lots(wanted):
+        mine = tuple_(grants.c.person_id, grants.c.grant_id).in_(lot) & grants.c.status.in_(LIVE)
+        found |= {(row.person_id, row.grant_id): row.version for row in tx.execute(select(grants.c.person_id, grants.c.grant_id, grants.c.version).where(mine))}
+    return found
 
 
 def client_of(tx: Connection, person_id: bytes, grant_id: bytes) -> str:

@@ -63,6 +63,7 @@ def remove(broker: Broker, slot_id: str, by: dict[str, str] = PERSON) -> None:
     kind = next((slot.kind for slot in broker.vault.slots() if slot.id == slot_id), None)
     if kind is None or not broker.vault.remove_slot(slot_id):
         raise NotFound
+    heads.note_removed(broker.heads, slot_id)
     heads.note_epoch(broker.heads, broker.vault.epoch)
     _tell(broker, "removed", kind, by)
 

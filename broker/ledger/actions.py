@@ -93,7 +93,7 @@ def open_log(tx: Connection, person_id: bytes) -> None:
 
 
 def begin_again(tx: Connection, ring: Appending, key: OpenKey, restore: bytes, signed: Mapping[bytes, Signed], now: dt.datetime) -> bool:
-    """Close every log of a person for ever and start a new one, whose first entry says which, what was signed of them, and how much came back.
+    """Close every log of a person for ever and start a new one, whose first entry names all that are closed, what was signed of them, and what came back.
 
     False, and nothing done, where it was done for this restore already.
     """
@@ -102,8 +102,7 @@ def begin_again(tx: Connection, ring: Appending, key: OpenKey, restore: bytes, s
     if any(row.closed == restore for row in known.values()):
         return False
     lost = [log_id for log_id in signed if log_id not in known]
-    closing = [row for row in known.values() if row.closed is None]
-    before = [_closing(row.log_id, row.size, row.root, signed.get(row.log_id)) for row in closing]
+    before = [_closing(row.log_id, row.size, row.root, signed.get(row.log_id)) for row in known.values()]
     before += [_closing(log_id, 0, proofs.EMPTY_ROOT, signed[log_id]) for log_id in lost]
     tx.execute(update(models.heads).where(mine, models.heads.c.closed.is_(None)).values(closed=restore, alarm=None))
     first = max((row.first + row.size for row in known.values()), default=0)

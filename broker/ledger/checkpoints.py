@@ -102,12 +102,17 @@ def _sign_log(broker: Broker, ring: Keyring, log_id: bytes) -> Signed:
         made = _signed(broker, ring, log_id, known, tree)
         if heads.swap(broker.heads, ring.person_id, log_id, known, made):
             return made
+        if heads.is_erased(broker.heads, ring.person_id):
+            raise Unsealable
     raise Inconsistent(FORKED)
 
 
 def _continued(tx: Connection, ring: Keyring, log_id: bytes, known: Signed | None) -> Tree:
     """The tree of the log as it is, grown from its last checkpoint over the entries that came since; `Inconsistent` where they do not fit."""
-    head = tx.execute(select(models.heads).where(models.heads.c.person_id == ring.person_id, models.heads.c.log_id == log_id)).one()
+    head = tx.execute(select(models.heads).where(models.heads.c.person_id == ring.person_id, models.heads.c.log_id == log_id)).first()
+    if head is None:
+        # The person erased everything meanwhile.
+        raise Unsealable
     tree = Tree(known.size, known.frontier) if known else Tree()
     if head.size < tree.size:
         raise Inconsistent(SHORT)
@@ -181,12 +186,10 @@ def behind(broker: Broker) -> bool:
     table = models.heads
     signed = heads.signed_heads(broker.heads)
     with broker.reading() as tx:
-        sizes = {(row.person_id, row.log_id): None if row.closed else row.size for row in tx.execute(select(table))}
-    return any(key not in sizes or _shorter(sizes[key], size) for key, (size, _) in signed.items())
-
-
-def _shorter(found: int | None, signed: int) -> bool:
-    return found is not None and found < signed
+        whole = {(row.person_id, row.log_id) for row in tx.execute(select(table)) if row.closed or row.size >= signed.get((row.person_id, row.log_id), (0,))[0]}
+    # Last: whoever erases everything is noted before their rows go.
+    erased = set(heads.erased(broker.heads))
+    return any(key not in whole and key[0] not in erased for key in signed)
 
 
 def alarmed(tx: Connection) -> bool:

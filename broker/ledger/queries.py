@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -143,8 +144,12 @@ def gaps(tx: Connection, ring: Keyring) -> list[Gap]:
     logs = _logs(tx, ring.person_id, LAST_NUMBER)
     if len(logs) == 1 and not logs[0][1]:
         return []
-    entries = [one(tx, ring, first) for _, first in logs]
-    found = [entry for entry in entries if entry["act"] == "restored"]
+    found = []
+    for _, first in logs:
+        # Of some the key is destroyed; the newest log names all that were closed.
+        with suppress(NotFound):
+            found.append(one(tx, ring, first))
+    found = [entry for entry in found if entry["act"] == "restored"]
     return [Gap(_total(each, "size"), _total(each, "signed"), dt.datetime.fromisoformat(each["at"])) for each in found]
 
 

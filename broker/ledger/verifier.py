@@ -27,6 +27,7 @@ from broker.ledger.notes import (
     Proof,
     Wrong,
     open_checkpoint,
+    read_checkpoint,
     read_note,
     unb64,
 )  # fmt: skip
@@ -46,6 +47,8 @@ class Report:
     trusted: bool = True
     findings: list[Wrong] = field(default_factory=list)
     logs: list[dict[str, Any]] = field(default_factory=list)
+    # By the id of each log that a restore closed: when, and what the next log says of it.
+    closed: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     @property
     def code(self) -> int:
@@ -91,9 +94,8 @@ def check(bundle: "Bundle", keys: Sequence[Key] = (), since: Sequence[bytes] = (
         held = [_held(note, named) for note in since]
         for log in logs:
             _check_log(bundle, log, named, held, report)
-        for each in held:
-            if each.origin not in {log["origin"] for log in report.logs}:
-                report.findings.append(Wrong(FORK, "The checkpoint you kept is of a log that is not here."))
+        here = {log["origin"] for log in report.logs}
+        report.findings += [_of_another(each, report.closed) for each in held if each.origin not in here]
     except Wrong as wrong:
         report.findings.append(wrong)
     return report
@@ -117,10 +119,24 @@ def _manifest(bundle: "Bundle") -> list[dict[str, Any]]:
 
 
 def _held(note: bytes, named: Mapping[str, Key]) -> Checkpoint:
-    origin = read_note(note)[0].split("\n", 1)[0]
-    if origin not in named:
-        raise Wrong(FORK, "The checkpoint you kept is of a log that is not here, or whose key was not given.")
-    return open_checkpoint(note, named[origin])
+    text, _ = read_note(note)
+    said = read_checkpoint(text)
+    # One of a log that a restore closed is signed by a key that nobody has any more: what it says is compared with what the next log says of that one.
+    return open_checkpoint(note, named[said.origin]) if said.origin in named else said
+
+
+def _of_another(held: Checkpoint, closed: Mapping[str, tuple[str, Any]]) -> Wrong:
+    """What a checkpoint shows that is of none of the logs here: of one that was closed, or of a strange one."""
+    at, said = closed.get(held.origin.rpartition("/")[2], ("", None))
+    if not isinstance(said, dict) or type(said.get("size")) is not int:
+        return Wrong(FORK, "The checkpoint you kept is of a log that is not here, or whose key was not given.")
+    root = base64.urlsafe_b64encode(held.root).rstrip(b"=").decode()
+    signed = said.get("signed")
+    more = type(signed) is int and held.size > max(signed, said["size"])
+    if more or (held.size == said["size"] and root != said.get("root")):
+        return Wrong(FORK, f"The checkpoint you kept is of a log that was closed on {at[:10]}, and does not fit what is said of it.")
+    sentence = f"The checkpoint you kept is of a log that was closed on {at[:10]}, when a backup was put back. It shows nothing about later entries."
+    return Wrong(RESTORED, sentence)
 
 
 def _check_log(bundle: "Bundle", told: dict[str, Any], named: Mapping[str, Key], held: Sequence[Checkpoint], report: Report) -> None:
@@ -182,6 +198,9 @@ def _whole(bundle: "Bundle", name: str, log: _Log, report: Report) -> None:
             _follows(entry, tree, name, findings)
             if seq == 0 and entry.get("act") == "restored":
                 log.restored = _text(entry.get("at"))
+                before = entry.get("before")
+                said = [each for each in before if isinstance(each, dict)] if isinstance(before, list) else []
+                report.closed |= {_text(each.get("log")): (log.restored, each) for each in said}
         log.leaves[seq] = leaf
         tree.grow(leaf)
         if tree.size in roots:

@@ -28,8 +28,9 @@ class SchemaTooNew(Exception):
 
 
 def config(store: str, connection: Connection) -> Config:
-    """Alembic's configuration for one store: `data`, `keys` or `heads`."""
-    made = Config(attributes={"connection": connection, "store": store})
+    """Alembic's configuration for one store: `data`, `keys` or `heads`. Its attribute `from` is the schema that the store has."""
+    known = MigrationContext.configure(connection).get_current_revision()
+    made = Config(attributes={"connection": connection, "store": store, "from": known})
     made.set_main_option("script_location", str(HERE))
     made.set_main_option("version_locations", str(HERE / store))
     made.set_main_option("path_separator", "os")

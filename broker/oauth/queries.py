@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from broker.db import AnyRow, Prepared
 from broker.grants.models import grants
-from broker.grants.queries import LIVE
+from broker.grants.queries import LIVE, RESTORED
 from broker.oauth.models import codes, pushed_requests, requests, tokens
 from broker.opening import Broker
 from broker.people.models import people
@@ -136,14 +136,21 @@ def uncollected(tx: Connection, now: dt.datetime) -> list[tuple[bytes, bytes]]:
     return [(row.person_id, row.grant_id) for row in tx.execute(live.where(grants.c.status.in_(LIVE)))]
 
 
+def is_usable(tx: Connection, person_id: bytes, grant_id: bytes) -> bool:
+    """Whether its client still holds what new access tokens are fetched with."""
+    mine = (tokens.c.person_id == person_id) & (tokens.c.grant_id == grant_id)
+    return tx.execute(select(tokens.c.hash).where(mine, tokens.c.kind == "rt", tokens.c.ended_at.is_(None)).limit(1)).first() is not None
+
+
 def unusable(tx: Connection, used_after: dt.datetime, now: dt.datetime) -> list[tuple[bytes, bytes]]:
     """(person_id, grant_id) of live grants, of all people, that nothing can use any more (rule T7): for the sweep.
 
-    They have no code to redeem, and no refresh token that was used after then.
+    They have no code to redeem, and no refresh token that was used after then. A restore leaves some without any: their person is told first.
     """
     mine = (grants.c.person_id == codes.c.person_id) & (grants.c.grant_id == codes.c.grant_id)
     code = select(codes.c.hash).where(mine, codes.c.used_at.is_(None), codes.c.expires_at > now)
     theirs = (grants.c.person_id == tokens.c.person_id) & (grants.c.grant_id == tokens.c.grant_id)
     token = select(tokens.c.hash).where(theirs, tokens.c.kind == "rt", tokens.c.ended_at.is_(None), tokens.c.last_used_at > used_after)
-    wanted = select(grants.c.person_id, grants.c.grant_id).where(grants.c.status.in_(LIVE), ~code.exists(), ~token.exists())
+    told = (grants.c.status == "paused") & (grants.c.reason == RESTORED)
+    wanted = select(grants.c.person_id, grants.c.grant_id).where(grants.c.status.in_(LIVE), ~told, ~code.exists(), ~token.exists())
     return [(row.person_id, row.grant_id) for row in tx.execute(wanted)]

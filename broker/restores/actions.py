@@ -8,9 +8,11 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, LargeBinary, Table, delete, func, insert, select, update
+from sqlalchemy import Column, Connection, LargeBinary, Table, delete, func, insert, select, true, update
 
 from broker.db import metadata
+from broker.events import actions as event_actions
+from broker.events import queries as event_queries
 from broker.events.models import counts, events, shreds
 from broker.exports import actions as exports
 from broker.factors.models import recovery_codes
@@ -31,21 +33,31 @@ from broker.vault.slots import NoKey
 from broker.vendors.models import invites
 
 log = logging.getLogger(__name__)
-# What lets somebody in, or on: all of it may have been used, ended or passed on since.
-VOID: Final = (tokens, codes, sessions, requests, recovery_codes)
+# What lets somebody in, or on: all of it may have been used, ended or passed on since. Refresh tokens end with their grants alone, and open nothing
+# while these are paused: they go only where nobody can tell which grants have ended.
+VOID: Final = (codes, sessions, requests, recovery_codes)
 NOBODYS_VOID: Final = (sign_up_links, invites, pushed_requests)
 # Bytes of any length that are no envelope.
 NOT_SEALED: Final = frozenset({"ledger_heads.frontier", "passkeys.credential_id", "passkeys.public_key"})
 _SEALED: Final = bytes((FORMAT, ROWS))
 _HOSTS: Final = bytes(16)
+OLDER: Final = (
+    "keys.db is older than data.db: it lacks keys that what was kept since needs. Put the keys.db back that belongs to it, or both files of one backup; "
+    "nothing was changed."
+)
 STRANGE: Final = "keys.db opens nothing of what data.db keeps. Put the two files back that belong together, best both of one backup; nothing was changed."
 
 
 def settle(broker: Broker) -> bool:
     """Before anybody is served: finish erasures, see whether this is older than heads.db says, and end again what has ended; whether it was restored.
 
-    Works while the broker is sealed. Raises `NoKey` where keys.db is not this data's.
+    One process at a time. Works while the broker is sealed. Raises `NoKey` where keys.db is not this data's.
     """
+    with broker.vault.turn():
+        return _settle(broker)
+
+
+def _settle(broker: Broker) -> bool:
     exports.erase_again(broker)
     restored = _restored(broker)
     if restored:
@@ -70,6 +82,8 @@ def _restored(broker: Broker) -> bytes:
         everyone = people.everyone(tx)
     if everyone and not any(broker.vault.has_keys(person_id) for person_id in everyone):
         raise NoKey(STRANGE)
+    if heads.mark(broker.heads, heads.BROKER) and any(_lacks(broker, person_id) for person_id in everyone):
+        raise NoKey(OLDER)
     log.warning("an older copy of the stores has come back: %s", why)
     heads.set_mark(broker.heads, heads.RESTORING, os.urandom(16), keep=True)
     return heads.mark(broker.heads, heads.RESTORING) or b""
@@ -89,7 +103,46 @@ def _why(broker: Broker) -> str:
         return "keys.db is of an older epoch"
     if any(_revived(broker)):
         return "keys.db holds keys that were destroyed"
-    return "data.db holds fewer entries than were signed" if checkpoints.behind(broker) else ""
+    if checkpoints.behind(broker):
+        return "data.db holds fewer entries than were signed"
+    if any(_wider(broker)):
+        return "data.db holds a grant as it was before it was narrowed or paused"
+    return "data.db holds events that were forgotten" if any(_back(broker)) else ""
+
+
+def _wider(broker: Broker) -> Iterator[tuple[bytes, bytes, bool]]:
+    """(person_id, grant_id) of grants that are older than when they were last paused or narrowed, and whether it is the narrowing that is lost."""
+    known = heads.lessened_grants(broker.heads)
+    with broker.reading() as tx:
+        versions_of = grants.versions(tx, list(known))
+    for (person_id, grant_id), version in versions_of.items():
+        least, narrowed = known[person_id, grant_id]
+        if version < least:
+            yield person_id, grant_id, version < narrowed
+
+
+def _back(broker: Broker) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Of each person the tags of events that are here although they were forgotten."""
+    for person_id, tags in heads.forgotten_events(broker.heads).items():
+        with broker.reading() as tx:
+            found = event_queries.tags_kept(tx, person_id, tags)
+        if found:
+            yield person_id, found
+
+
+def _lacks(broker: Broker, person_id: bytes) -> bool:
+    """Whether anything of a person lies under a key that is not here, and was not destroyed either."""
+    if not broker.vault.has_keys(person_id):
+        return True
+    known = broker.vault.keys_of(person_id) | heads.destroyed_of(broker.heads, person_id) | {_HOSTS}
+    with broker.reading() as tx:
+        return any(_key_ids(tx, table, column, person_id) - known for table, column in sealed_columns())
+
+
+def _key_ids(tx: Connection, table: Table, column: Column[Any], person_id: bytes) -> set[bytes]:
+    """Under which keys a column of a person is sealed."""
+    mine = (table.c.person_id == person_id) & (func.substr(column, 1, 2) == _SEALED)
+    return set(tx.execute(select(func.substr(column, 3, 16)).where(mine).distinct()).scalars())
 
 
 def _revived(broker: Broker) -> Iterator[tuple[bytes, list[bytes]]]:
@@ -106,7 +159,9 @@ def _revived(broker: Broker) -> Iterator[tuple[bytes, list[bytes]]]:
 
 
 def _restore(broker: Broker, restore: bytes) -> None:
-    """Close every log and begin new ones, void what lets anybody in, pause what is live, drop what has no key."""
+    """Close every log and begin new ones, void what lets anybody in, pause what is live, end and forget again what was, drop what has no key."""
+    if not broker.vault.drop_slots(heads.removed(broker.heads)):
+        log.warning("the only keys that open this broker had been removed; they were left, so that it can be opened. Add others and remove them again.")
     for person_id, key_ids in list(_revived(broker)):
         broker.vault.destroy(person_id, key_ids)
     broker.keys.vacuum()
@@ -126,18 +181,25 @@ def _restore(broker: Broker, restore: bytes) -> None:
 
 
 def _begin_again(broker: Broker, person_id: bytes, restore: bytes) -> None:
-    now, ring = broker.now(), broker.appender(person_id)
+    now, ring, unknown = broker.now(), broker.appender(person_id), heads.mark(broker.heads, heads.BROKER) is None
     key = ledger.entry_key(ring, now)
     signed = heads.checkpoints_of(broker.heads, person_id)
     kept = broker.vault.keys_of(person_id)
+    forgotten = [("", now.date(), tag) for tag in heads.forgotten_events(broker.heads).get(person_id, [])]
 
     def job(tx: Connection) -> None:
         for table in VOID:
             tx.execute(delete(table).where(table.c.person_id == person_id))
+        tx.execute(delete(tokens).where(tokens.c.person_id == person_id, true() if unknown else tokens.c.kind == "at"))
+        event_actions.delete_keys(tx, person_id, forgotten, forget=True, at=now)
         if ledger.begin_again(tx, ring, key, restore, signed, now):
             _drop_keyless(tx, person_id, kept | {key.key_id})
 
     broker.write(job, ending=True)
+    for whose, grant_id, narrowed in list(_wider(broker)):
+        if whose == person_id and narrowed:
+            # What it was narrowed to is lost, and as it was before it must not be again.
+            grant_actions.revoke(broker, person_id, grant_id, by={"role": "broker"}, reason=grants.RESTORED)
     with broker.reading() as tx:
         live = grants.active(tx, person_id, now)
     for grant_id in live:
@@ -159,11 +221,8 @@ def sealed_columns() -> list[tuple[Table, Column[Any]]]:
 def _drop_keyless(tx: Connection, person_id: bytes, kept: set[bytes]) -> None:
     """Take away every row that no key is left for. Of an entry of the ledger its hash stays, so that the tree does."""
     for table, column in sealed_columns():
-        mine = (table.c.person_id == person_id) & (func.substr(column, 1, 2) == _SEALED)
-        key_id = func.substr(column, 3, 16)
-        lost = set(tx.execute(select(key_id).where(mine).distinct()).scalars()) - kept - {_HOSTS}
-        for each in lost:
-            keyless = mine & (key_id == each)
+        for each in _key_ids(tx, table, column, person_id) - kept - {_HOSTS}:
+            keyless = (table.c.person_id == person_id) & (func.substr(column, 1, 2) == _SEALED) & (func.substr(column, 3, 16) == each)
             tx.execute(update(table).where(keyless).values(body=b"") if table is ledger_models.entries else delete(table).where(keyless))
     _count_again(tx, person_id)
     there = tx.execute(select(func.max(versions.c.version)).where(versions.c.person_id == person_id)).scalar()

@@ -1,6 +1,8 @@
 """A backup before it is used: whether it can go where it should, whether it is this program's, and what is in it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,13 +20,23 @@ from broker.ledger import queries as ledger
 from broker.ledger.notes import OK, RESTORED
 from broker.opening import Broker
 from broker.people import queries as people
-from broker.vault import heads, processes
+from broker.vault import heads
 from broker.vault.backups import BackupRefused
+from broker.vault.turns import hold
+from broker.vault.vault import id_in
 from broker.words import many
 
 PARTS: Final = "restoring"
-LEFT: Final = "{where} is not empty: it holds {names}. Move what is there away, all but heads.db, which the broker that comes back needs. Nothing was restored."
-RUNS: Final = "A broker runs on {where}. Stop it, and move away what is there, all but heads.db. Nothing was restored."
+LEFT: Final = (
+    "{where} is not empty: it holds {names}. Move what is there away, all but heads.db (and heads.db-journal, where there is one), which the broker that "
+    "comes back needs. Nothing was restored."
+)
+RUNS: Final = "A broker runs on {where}, or is being put back there. Stop it, and move away what is there, all but heads.db. Nothing was restored."
+OTHERS: Final = (
+    "heads.db in {where} is of another broker than this backup. If this is a new computer, or you only tried a new broker here, move heads.db away as "
+    "well; else find the backup of this broker. Nothing was restored."
+)
+STAYS: Final = frozenset({"heads.db", "heads.db-journal"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +47,21 @@ class Report:
     problem: str = ""
 
 
-def refuse_unless_empty(where: Path) -> None:
-    """Raise `BackupRefused` where a broker runs on this data directory, or anything but heads.db lies in it."""
-    if (where / "keys.db").exists():
-        store = Store(where / "keys.db", KEYS)
-        try:
-            with store.reading() as tx:
-                if tx.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'processes'").first() and processes.running(tx):
-                    raise BackupRefused(RUNS.format(where=where))
-        finally:
-            store.close()
-    names = sorted(path.name for path in where.iterdir() if path.name not in {"heads.db", PARTS}) if where.is_dir() else []
-    if names:
-        raise BackupRefused(LEFT.format(where=where, names=", ".join(names[:5])))
+@contextmanager
+def alone(where: Path) -> Iterator[None]:
+    """Have a data directory alone, made where it is missing; `BackupRefused` where a broker runs on it, or anything but heads.db lies in it."""
+    where.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        release = hold(where, alone=True)
+    except BlockingIOError:
+        raise BackupRefused(RUNS.format(where=where)) from None
+    try:
+        names = sorted(path.name for path in where.iterdir() if path.name not in {*STAYS, PARTS})
+        if names:
+            raise BackupRefused(LEFT.format(where=where, names=", ".join(names[:5])))
+        yield
+    finally:
+        release()
 
 
 def read_stores(pair: Pair, text: str, folder: Path) -> Read:
@@ -65,15 +79,27 @@ def read_stores(pair: Pair, text: str, folder: Path) -> Read:
 def put_in_place(where: Path, parts: Path) -> None:
     """Say in heads.db, where the old one is, that a restore is under way; then name both stores, the keys last: without them nothing starts."""
     if (where / "heads.db").exists():
+        # What a process left half done there is undone by opening it.
         store = Store(where / "heads.db", KEYS)
         try:
             migrations.upgrade("heads", store)
+            if heads.mark(store, heads.BROKER) not in {None, _broker_in(parts)}:
+                raise BackupRefused(OTHERS.format(where=where))
             heads.set_mark(store, heads.RESTORING, os.urandom(16), keep=True)
         finally:
             store.close()
     for name in ("data.db", "keys.db"):
         (parts / name).replace(where / name)
         copies.sync(where)
+
+
+def _broker_in(parts: Path) -> bytes:
+    """The id of the broker that a restored keys.db is of."""
+    store = Store(parts / "keys.db", KEYS)
+    try:
+        return id_in(store)
+    finally:
+        store.close()
 
 
 def verified(broker: Broker) -> Report:

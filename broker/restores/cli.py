@@ -75,19 +75,18 @@ def _restore(found: Settings, pair: "Pair") -> None:
     from broker.restores import checks  # noqa: PLC0415 - see restore
 
     where = found.data_dir
-    checks.refuse_unless_empty(where)
-    if not port_is_free(found.host, found.port):
-        fail(f"A broker runs at {found.host}:{found.port}. Stop it first; nothing was restored.")
-    text = _secret(pair)
-    where.mkdir(parents=True, exist_ok=True, mode=0o700)
-    parts = where / checks.PARTS
-    shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir(mode=0o700)
-    try:
-        read = checks.read_stores(pair, text, parts)
-        checks.put_in_place(where, parts)
-    finally:
+    with checks.alone(where):
+        if not port_is_free(found.host, found.port):
+            fail(f"A broker runs at {found.host}:{found.port}. Stop it first; nothing was restored.")
+        text = _secret(pair)
+        parts = where / checks.PARTS
         shutil.rmtree(parts, ignore_errors=True)
+        parts.mkdir(mode=0o700)
+        try:
+            read = checks.read_stores(pair, text, parts)
+            checks.put_in_place(where, parts)
+        finally:
+            shutil.rmtree(parts, ignore_errors=True)
     _told(where, read)
 
 

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from broker.db import Store, upsert
-from broker.vault.models import checkpoints, destroyed_keys, ended_grants, erased_people, marks
+from broker.db import Store, lots, upsert
+from broker.vault.models import checkpoints, destroyed_keys, ended_grants, erased_people, forgotten, lessened, marks, removed_slots
 
 
 def note_ended(store: Store, person_id: bytes, grant_id: bytes, at: dt.datetime) -> None:
@@ -45,13 +45,75 @@ def note_erased(store: Store, person_id: bytes, at: dt.datetime) -> None:
     with store.writing() as tx:
         tx.execute(upsert(erased_people).values(person_id=person_id, erased_at=at).on_conflict_do_nothing())
         # Nobody is left whom a log that is gone should alarm.
-        tx.execute(delete(checkpoints).where(checkpoints.c.person_id == person_id))
+        for table in (checkpoints, lessened, forgotten):
+            tx.execute(delete(table).where(table.c.person_id == person_id))
 
 
 def erased(store: Store) -> list[bytes]:
     """Everyone who erased everything."""
     with store.reading() as tx:
         return list(tx.execute(select(erased_people.c.person_id)).scalars())
+
+
+def is_erased(store: Store, person_id: bytes) -> bool:
+    """Whether this person erased everything."""
+    with store.reading() as tx:
+        return tx.execute(select(erased_people.c.person_id).where(erased_people.c.person_id == person_id)).first() is not None
+
+
+def note_lessened(store: Store, person_id: bytes, grant_id: bytes, version: int, *, narrowed: bool) -> None:
+    """Note durably that a grant was paused, or narrowed, and is of this version since."""
+    known = (lessened.c.person_id == person_id) & (lessened.c.grant_id == grant_id)
+    with store.writing() as tx:
+        row = tx.execute(select(lessened.c.version, lessened.c.narrowed).where(known)).first()
+        tx.execute(delete(lessened).where(known))
+        older, last = row or (0, 0)
+        values = {"version": max(version, older), "narrowed": max(version, last) if narrowed else last}
+        tx.execute(lessened.insert().values(person_id=person_id, grant_id=grant_id, **values))
+
+
+def lessened_grants(store: Store) -> dict[tuple[bytes, bytes], tuple[int, int]]:
+    """(person_id, grant_id) -> (the newest version in which it was paused or narrowed, the newest in which it was narrowed, or 0)."""
+    with store.reading() as tx:
+        return {(row.person_id, row.grant_id): (row.version, row.narrowed) for row in tx.execute(select(lessened))}
+
+
+def note_forgotten(store: Store, person_id: bytes, keys: Sequence[tuple[str, dt.date, bytes]], at: dt.datetime) -> None:
+    """Note durably that events (kind, day, tag) were forgotten at that time."""
+    rows = [{"person_id": person_id, "event_tag": tag, "kind": kind, "month": f"{day:%Y-%m}", "noted_at": at} for kind, day, tag in keys]
+    statement = upsert(forgotten)
+    again = statement.on_conflict_do_update(index_elements=list(forgotten.primary_key.columns), set_={"noted_at": at})
+    with store.writing() as tx:
+        for lot in lots(rows):
+            tx.execute(again, list(lot))
+
+
+def let_go_forgotten(store: Store, person_id: bytes, kind: str, month: str, until: dt.datetime) -> None:
+    """What was forgotten of a month by then needs no note any more: no copy of it can be opened."""
+    mine = (forgotten.c.person_id == person_id) & (forgotten.c.kind == kind) & (forgotten.c.month == month)
+    with store.writing() as tx:
+        tx.execute(delete(forgotten).where(mine, forgotten.c.noted_at <= until))
+
+
+def forgotten_events(store: Store) -> dict[bytes, list[bytes]]:
+    """Of each person the tags of events that were forgotten and might come back."""
+    found: dict[bytes, list[bytes]] = {}
+    with store.reading() as tx:
+        for row in tx.execute(select(forgotten.c.person_id, forgotten.c.event_tag)):
+            found.setdefault(row.person_id, []).append(row.event_tag)
+    return found
+
+
+def note_removed(store: Store, slot_id: str) -> None:
+    """Note durably that a slot was taken away."""
+    with store.writing() as tx:
+        tx.execute(upsert(removed_slots).values(slot_id=bytes.fromhex(slot_id)).on_conflict_do_nothing())
+
+
+def removed(store: Store) -> list[str]:
+    """The ids of all slots that were taken away."""
+    with store.reading() as tx:
+        return [slot_id.hex() for slot_id in tx.execute(select(removed_slots.c.slot_id)).scalars()]
 
 
 def destroyed(store: Store) -> dict[bytes, set[bytes]]:
@@ -69,8 +131,9 @@ def count_destroyed(store: Store) -> int:
         return tx.execute(select(func.count()).select_from(destroyed_keys)).scalar_one()
 
 
-# The names of marks: whose heads.db this is, the newest epoch, a restore under way (its id), a shredding under way (since when).
-BROKER, EPOCH, RESTORING, SHREDDING = "broker", "epoch", "restoring", "shredding"
+# The names of marks: whose heads.db this is, that it is from before there were marks, the newest epoch, a restore under way (its id), a shredding
+# under way (since when).
+BROKER, ADOPTED, EPOCH, RESTORING, SHREDDING = "broker", "adopted", "epoch", "restoring", "shredding"
 
 
 def mark(store: Store, name: str) -> bytes | None:
@@ -105,8 +168,13 @@ def newest_epoch(store: Store) -> int:
 
 
 def settle(store: Store, broker_id: bytes, epoch: int, gone: Sequence[bytes]) -> None:
-    """At the end of a restore, in one transaction: what is there now is what counts. The checkpoints of people who are `gone` go."""
+    """At the end of a restore, in one transaction: what is there now is what counts. The checkpoints of people who are `gone` go.
+
+    What was lessened or forgotten is so again, in grants and events that are older than the notes of it.
+    """
     with store.writing() as tx:
+        tx.execute(delete(lessened))
+        tx.execute(delete(forgotten))
         tx.execute(delete(marks).where(marks.c.name.in_((BROKER, EPOCH, RESTORING))))
         tx.execute(upsert(marks), [{"name": BROKER, "value": broker_id}, {"name": EPOCH, "value": str(epoch).encode()}])
         for person_id in gone:
@@ -150,10 +218,12 @@ def signed_heads(store: Store) -> dict[tuple[bytes, bytes], tuple[int, bytes]]:
 
 
 def swap(store: Store, person_id: bytes, log_id: bytes, old: Signed | None, new: Signed) -> bool:
-    """Put `new` in the place of `old`, durably; False, and nothing done, where another one has come there meanwhile."""
+    """Put `new` in the place of `old`, durably; False, and nothing done, where another one has come there meanwhile, or the person is erased."""
     mine = (checkpoints.c.person_id == person_id) & (checkpoints.c.log_id == log_id)
     try:
         with store.writing() as tx:
+            if tx.execute(select(erased_people.c.person_id).where(erased_people.c.person_id == person_id)).first():
+                return False
             if old is None:
                 tx.execute(checkpoints.insert().values(person_id=person_id, log_id=log_id, **asdict(new)))
                 return True

@@ -92,6 +92,32 @@ destroyed_keys = Table(
     **CLUSTERED,
 )
 
+# The newest version in which a grant was paused or narrowed, and the newest in which it was narrowed: an older data.db must not undo it.
+lessened = Table(
+    "lessened_grants",
+    heads,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("grant_id", LargeBinary(16), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("narrowed", Integer, nullable=False),
+    **CLUSTERED,
+)
+
+# Events that were forgotten, until the keys of their month are destroyed: an older data.db must not bring them back. Tags are blind.
+forgotten = Table(
+    "forgotten",
+    heads,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("event_tag", LargeBinary(16), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("month", String(7), nullable=False),
+    Column("noted_at", Moment, nullable=False),
+    **CLUSTERED,
+)
+
+# Slots that were taken away: an older keys.db must not be opened by what was lost or stolen.
+removed_slots = Table("removed_slots", heads, Column("slot_id", LargeBinary(16), primary_key=True))
+
 # The last checkpoint of each log, which a new one must follow: whoever restores an older data.db still has this.
 checkpoints = Table(
     "checkpoints",

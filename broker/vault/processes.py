@@ -60,11 +60,6 @@ class Member:
         tx.execute(delete(processes).where(processes.c.process_id == self.id))
 
 
-def running(tx: Connection) -> int:
-    """How many processes of the broker live."""
-    return sum(_lives(pid) for pid in tx.execute(select(processes.c.pid)).scalars())
-
-
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -1,7 +1,8 @@
-"""Turns: one process at a time renews or destroys keys, and one thread of it."""
+"""Turns: one process at a time renews or destroys keys, and one thread of it; and a data directory is served, or put back, but never both."""
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,3 +33,24 @@ class Turns:
 
     def _end(self) -> None:
         self._depth -= 1
+
+
+def hold(folder: Path, *, alone: bool) -> Callable[[], None]:
+    """Hold a directory together with others, or `alone`, until what is returned is called; `BlockingIOError` where that cannot be now.
+
+    It is the directory itself that is held: whoever moves its files away does not take this with them. Elsewhere than on POSIX nothing is held.
+    """
+    if fcntl is None:
+        return lambda: None
+    held = [os.open(folder, os.O_RDONLY)]
+
+    def release() -> None:
+        while held:
+            os.close(held.pop())
+
+    try:
+        fcntl.flock(held[0], (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except OSError:
+        release()
+        raise
+    return release

@@ -75,8 +75,7 @@ class Vault:
         self.name_tag = derive.tagger(self._pepper, "sign-in name")
         # What the broker hands out at sign-in and must know again, without writing it down.
         self.challenge_tag = derive.tagger(self._pepper, "sign-in challenge")
-        # Whose keys these are: the same for as long as there is this broker, and of no use to anybody.
-        self.broker_id = derive.tagger(self._pepper, "broker")("id")
+        self.broker_id = _id_of(self._pepper)
         self._host = OpenKey(bytes(16), derive.subkey(self._pepper, "seal"))
         self._cursor = OpenKey(bytes(16), derive.subkey(host["cursor"], "seal"), WRAPS)
 
@@ -196,6 +195,14 @@ class Vault:
                 return False
         self.rotate()
         return True
+
+    def drop_slots(self, slot_ids: Sequence[str]) -> bool:
+        """Take slots away that an older keys.db brought back; False, and nothing done, where no other would be left."""
+        with self._store.writing() as tx:
+            left = [slot for slot in slots.listed(tx) if slot.id not in slot_ids]
+            for slot_id in slot_ids if left else ():
+                slots.remove(tx, slot_id)
+        return bool(left)
 
     def rotate(self, progress: Callable[[int, int], None] = lambda _done, _of: None, before_end: Callable[[], None] = lambda: None) -> int:
         """A new epoch, a new ROOT and a new key file, while everything goes on; returns the number of the new epoch.
@@ -392,3 +399,14 @@ def _begin(tx: Connection, secret: bytes) -> None:
     slots.add(tx, slots.KEY_FILE, slots.private_of(slots.KEY_FILE, secret, {}), root)
     epochs.add(tx, root, 1)
     tx.execute(host_keys.insert(), [{"name": name, "secret": os.urandom(32)} for name in _HOST])
+
+
+def _id_of(pepper: bytes) -> bytes:
+    """Whose keys these are: the same for as long as there is this broker, and of no use to anybody."""
+    return derive.tagger(pepper, "broker")("id")
+
+
+def id_in(store: Store) -> bytes:
+    """The id of the broker that a keys.db is of, without opening anything."""
+    with store.reading() as tx:
+        return _id_of(tx.execute(select(host_keys.c.secret).where(host_keys.c.name == "pepper")).scalar_one())

@@ -178,11 +178,17 @@ export async function openCheckpoint(note, key) {
   const mine = signatures.filter((each) => each.name === key.name && equal(each.id, key.id));
   const held = await Promise.all(mine.map((each) => crypto.subtle.verify("Ed25519", key.public, each.signature, encoder.encode(text))));
   if (mine.length === 0 || !held.every(Boolean)) throw new Wrong(SIGNATURE, "A checkpoint is not signed by the key of its log.");
+  const said = readCheckpoint(text);
+  if (said.origin !== key.name) throw new Wrong(SIGNATURE, "A checkpoint is of another log than its key.");
+  return said;
+}
+
+/** What a note's text says, whoever signed it: `{origin, size, root}`. */
+function readCheckpoint(text) {
   const lines = text.slice(0, -1).split("\n");
   if (lines.length < 3 || !lines.every(Boolean) || !NUMBER.test(lines[1])) throw unreadable("A checkpoint does not say its log, size and root.");
   const root = unb64(lines[2], "A root");
   if (root.length !== HASH_BYTES) throw unreadable("A root has not 32 bytes.");
-  if (lines[0] !== key.name) throw new Wrong(SIGNATURE, "A checkpoint is of another log than its key.");
   return { origin: lines[0], size: Number(lines[1]), root };
 }
 
@@ -214,6 +220,7 @@ export async function checkProof(raw, leaf, key) {
  */
 export async function checkBundle(files, keys = [], since = []) {
   const report = { trusted: keys.length > 0, findings: [], logs: [] };
+  const closed = new Map();
   try {
     const trusted = await Promise.all(keys.map(readKey));
     const logs = readManifest(files);
@@ -221,9 +228,9 @@ export async function checkBundle(files, keys = [], since = []) {
     const named = new Map(used.map((key) => [key.name, key]));
     const held = [];
     for (const note of since) held.push(await openHeld(note, named));
-    for (const log of logs) await checkLog(files, log, named, held, report);
+    for (const log of logs) await checkLog(files, log, named, held, report, closed);
     const here = new Set(report.logs.map((log) => log.origin));
-    for (const each of held) if (!here.has(each.origin)) report.findings.push(new Wrong(FORK, "The checkpoint you kept is of a log that is not here."));
+    for (const each of held) if (!here.has(each.origin)) report.findings.push(ofAnother(each, closed));
   } catch (wrong) {
     if (!(wrong instanceof Wrong)) throw wrong;
     report.findings.push(wrong);
@@ -261,12 +268,25 @@ function readManifest(files) {
 }
 
 async function openHeld(note, named) {
-  const key = named.get(readNote(note).text.split("\n", 1)[0]);
-  if (key === undefined) throw new Wrong(FORK, "The checkpoint you kept is of a log that is not here, or whose key was not given.");
-  return openCheckpoint(note, key);
+  const said = readCheckpoint(readNote(note).text);
+  // One of a log that a restore closed is signed by a key that nobody has any more: what it says is compared with what the next log says of that one.
+  return named.has(said.origin) ? openCheckpoint(note, named.get(said.origin)) : said;
 }
 
-async function checkLog(files, told, named, everyHeld, report) {
+/** What a checkpoint shows that is of none of the logs here: of one that was closed, or of a strange one. */
+function ofAnother(held, closed) {
+  const { at, said } = closed.get(held.origin.slice(held.origin.lastIndexOf("/") + 1)) ?? {};
+  if (!isObject(said) || !Number.isInteger(said.size)) {
+    return new Wrong(FORK, "The checkpoint you kept is of a log that is not here, or whose key was not given.");
+  }
+  const more = Number.isInteger(said.signed) && held.size > Math.max(said.signed, said.size);
+  if (more || (held.size === said.size && b64url(held.root) !== said.root)) {
+    return new Wrong(FORK, `The checkpoint you kept is of a log that was closed on ${at.slice(0, 10)}, and does not fit what is said of it.`);
+  }
+  return new Wrong(RESTORED, `The checkpoint you kept is of a log that was closed on ${at.slice(0, 10)}, when a backup was put back. It shows nothing about later entries.`);
+}
+
+async function checkLog(files, told, named, everyHeld, report, closed) {
   const line = { log: told.log, origin: words(told.origin), entries: 0, erased: 0, size: 0, root: "" };
   report.logs.push(line);
   const key = named.get(line.origin);
@@ -276,7 +296,7 @@ async function checkLog(files, told, named, everyHeld, report) {
   const note = file(files, `${told.log}/checkpoint`, MOST_NOTE);
   const checkpoint = await openCheckpoint(note, key);
   const held = everyHeld.filter((each) => each.origin === key.name);
-  const log = { name: told.log, note, checkpoint, held, part: isPart ? told.entries : undefined, leaves: new Map(), erased: 0, restored: "" };
+  const log = { name: told.log, note, checkpoint, held, part: isPart ? told.entries : undefined, leaves: new Map(), erased: 0, restored: "", closed };
   Object.assign(line, { size: checkpoint.size, root: b64(checkpoint.root) });
   try {
     await (isPart ? checkSome : checkWhole)(files, log, report);
@@ -324,7 +344,10 @@ async function checkWhole(files, log, report) {
       if (!follows && !report.findings.some((each) => each.code === ORDER)) {
         report.findings.push(new Wrong(ORDER, `Entry ${seq} does not follow from the entries before it.`));
       }
-      if (seq === 0 && entry.act === "restored") log.restored = words(entry.at);
+      if (seq === 0 && entry.act === "restored") {
+        log.restored = words(entry.at);
+        for (const each of Array.isArray(entry.before) ? entry.before : []) if (isObject(each)) log.closed.set(words(each.log), { at: log.restored, said: each });
+      }
     }
     log.leaves.set(seq, leaf);
     await tree.grow(leaf);

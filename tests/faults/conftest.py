@@ -11,7 +11,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from makers import Browser, Clock, Shop
 from processes import ROOT, Nursery
+from restoring import World, made
+
+from broker import close_app
+from broker.config import Settings
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +33,11 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
     print(f"\n{request.node.name}: seed {seed}, commit {commit}")
     return random.Random(seed)
+
+
+@pytest.fixture
+def world(alice: Browser, bob: Browser, bookshop: Shop, settings: Settings, clock: Clock, tmp_path: Path) -> Iterator[World]:
+    """See `restoring.made`."""
+    world = made(alice, bob, bookshop, settings, clock, tmp_path)
+    yield world
+    close_app(world.app)

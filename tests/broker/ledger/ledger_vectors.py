@@ -246,6 +246,18 @@ class Bundles:
         other = self.stranger
         back = Log("carol").append("restored", log_before="x").append()
         self.case("a log that began with a restored backup", bundle(back), 14, keys=[back.vkey()])
+        gone = log("dora")
+        said = {"log": gone.log_id, "size": 4, "root": b64url(root_of(gone.leaves[:4])), "signed": 6}
+        after = Log("erna").append("restored", before=[said]).append()
+        keys = [after.vkey()]
+        for size in (2, 4, 6):
+            self.case(f"a checkpoint over {size} entries of a log that was closed", bundle(after), 14, since=[gone.note(size)], keys=keys)
+        self.case("one over more entries than were signed of it", bundle(after), 12, since=[log("dora", 7).note()], keys=keys)
+        strange = Log("dora", bodies=[body.replace(b"sign_in", b"sign_on") for body in gone.bodies])
+        self.case("one of as many entries and another root", bundle(after), 12, since=[strange.note(4)], keys=keys)
+        self.case("one of a log that none names", bundle(after), 12, since=[other.note()], keys=keys)
+        for before in ("x", [3], [{"log": gone.log_id}], [{**said, "size": True}]):
+            self.case(f"closed logs that are {before!r}", bundle(Log("erna").append("restored", before=before)), 12, since=[gone.note(4)], keys=keys)
         self.case("and one that does not hold", {**bundle(back, other), f"{other.log_id}/entries.jsonl": b""}, 13, keys=[back.vkey(), other.vkey()])
 
     def malformed(self) -> None:
