@@ -238,8 +238,14 @@ class Store:
             self._held.connection = connection
             with self._lock:
                 self._all.add(connection)
-        with transaction(connection, READ):
-            yield connection
+        try:
+            with transaction(connection, READ):
+                yield connection
+        except DatabaseFailed:
+            # Whatever state it is in, nobody reads by it again.
+            self._held.connection = None
+            connection.close()
+            raise
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -203,6 +203,12 @@ class Acts:
         self._post(f"/activity/forget/{tag.hex()}")
         self._say({"act": "forget", "done": True, "ids": [event_id]})
 
+    def ready(self) -> None:
+        """What watches the broker asks whether it is."""
+        answer = self._client.get("/readyz", base_url=ORIGIN)
+        if answer.status_code != 200:
+            raise Refused(answer.status_code if answer.text == "storage\n" else 0, answer.text)
+
     def sign(self) -> None:
         checkpoints.sign(self.broker, self._home.person_id)
         sizes = [each.size for each in heads.checkpoints_of(self.broker.heads, self._home.person_id).values()]

@@ -8,6 +8,7 @@ import copy
 import logging
 import random
 import shutil
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,9 +25,11 @@ from loads import Heard
 from makers import settings_in
 from power import forked
 
-from broker import close_app, create_app
+from broker import ballast, close_app, create_app, terminal
+from broker.config import Settings
 from broker.db import DatabaseFailed
 from broker.errors import BrokerError
+from broker.opening import opened
 
 POINTS: Final = 100
 STARTS: Final = 30
@@ -36,8 +39,8 @@ FOR_EACH_HOME: Final = 5
 LOSSES: Final = 5
 CALLS: Final = 300
 TOO_HIGH: Final = 10**6
-STORY: Final = ("upload", "read", "revoke", "forget", "upload", "sign", "shred", "read", "rotate", "upload")
-AFTERWARDS: Final = ("upload", "read", "revoke", "forget", "sign")
+STORY: Final = ("upload", "read", "revoke", "ready", "forget", "upload", "sign", "shred", "read", "rotate", "ready", "upload")
+AFTERWARDS: Final = ("upload", "read", "revoke", "forget", "sign", "ready")
 UNAVAILABLE: Final = {503, 507}
 # SQLite's result codes by the call that fails with them: IOERR_WRITE and FULL, IOERR_FSYNC, IOERR_TRUNCATE, CANTOPEN, IOERR_DELETE.
 CODES: Final = {"write": (778, 13), "sync": (1034,), "truncate": (1546,), "open": (14,), "delete": (2570,)}
@@ -251,3 +254,72 @@ def test_the_nth_call_of_a_start_after_a_loss_fails(lab_path: Path, chance: rand
     ways = told(done, began)
     assert sum(ways.values()) >= 0.3 * len(done)
     assert judged(home, Heard(), 0) == []
+
+
+class Full(Faults):
+    """A disk without room for data.db, but for what a ballast kept."""
+
+    def __init__(self, reserve: Path) -> None:
+        super().__init__()
+        self.reserve = reserve
+        self.full = self.kept = False
+
+    def fill(self) -> None:
+        """From here on there is no room."""
+        self.full, self.kept = True, self.reserve.exists()
+
+    def refused(self, call: str, path: Path | None) -> int:
+        room = not self.full or (self.kept and not self.reserve.exists())
+        if room or call != "write" or path is None or not path.name.startswith("data.db"):
+            return 0
+        self.fired += 1
+        return sqlite3.SQLITE_FULL
+
+
+def on_a_full_disk(home: Home, say: Callable[[Line], None], *, kept: bool) -> None:
+    """In a child: revoke while there is no room but what the ballast keeps."""
+    logging.disable()
+    disk = Full(home.settings.data_dir / ballast.NAME)
+    watch(disk)
+    acts = Acts(create_app(home.settings), home, random.Random(0), say)
+    if kept:
+        disk.reserve.write_bytes(b"0")
+    disk.fill()
+    wrong = list(told_wrong(acts, ("upload",)))
+    try:
+        acts.revoke()
+        status = 303
+    except Refused as refused:
+        status = refused.status
+    say({"act": "point", "fired": disk.fired, "wrong": wrong, "status": status, "kept": disk.reserve.exists()})
+
+
+@pytest.mark.accepts("K89")
+@pytest.mark.parametrize(("kept", "status"), [(True, 303), (False, 503)], ids=["with ballast", "the control: without"])
+def test_a_revoke_on_a_full_disk(lab_path: Path, *, kept: bool, status: int) -> None:
+    home = Home.begin(lab_path / "home")
+    code, lines = forked(lambda say: on_a_full_disk(home, say, kept=kept))
+    assert code == 0
+    said = lines.pop()
+    assert said["fired"] > 0
+    assert (said["status"], said["wrong"], said["kept"]) == (status, [], False)
+    home.hear(lines, Heard())
+    assert judged(home, Heard(), 0) == []
+
+
+def test_a_connection_that_failed_is_not_used_again(settings: Settings) -> None:
+    with opened(settings) as broker:
+        with pytest.raises(sqlite3.Error), broker.reading() as tx:
+            tx.connection.driver_connection.close()
+        with broker.reading() as tx:
+            assert tx.exec_driver_sql("SELECT count(*) FROM people").scalar() == 3
+
+
+def test_a_command_says_which_store_cannot_be_opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("BROKER_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("BROKER_KEY_FILE", str(settings.key_file))
+    (settings.data_dir / "heads.db").unlink()
+    (settings.data_dir / "heads.db").mkdir()
+    with pytest.raises(SystemExit), terminal.opened():
+        pass
+    assert "cannot be read or written: unable to open database file" in capsys.readouterr().err
