@@ -12,7 +12,7 @@ from typing import Any
 from flask import Flask
 from granted import READ, WRITE, Granted, a_client, a_person, granted
 from loads import Event, Heard, Read
-from makers import ORIGIN, Browser, page_visit, purchase, settings_in
+from makers import ORIGIN, Browser, Shop, page_visit, purchase, settings_in
 from sqlalchemy import func, select
 from verdicts import entries, losses, size
 
@@ -28,14 +28,16 @@ from broker.grants import queries as grants
 from broker.grants.models import grants as grants_table
 from broker.ledger import checkpoints
 from broker.opening import Broker, opened
+from broker.people import queries as people
 from broker.vault import heads
 from broker.vault.models import person_wraps
 from broker.vendors.actions import EXTENSION
 
 ENDS = 6
+OTHERS = 2
 Line = dict[str, Any]
 # How often each is chosen.
-WEIGHTS = {"upload": 6, "read": 4, "revoke": 2, "forget": 2, "sign": 2, "shred": 1, "rotate": 1}
+WEIGHTS = {"upload": 6, "read": 4, "revoke": 2, "forget": 2, "sign": 2, "shred": 1, "rotate": 1, "erase": 1}
 
 
 @dataclass
@@ -54,6 +56,9 @@ class Home:
     # Sent, or about to be forgotten, without an answer: either is right.
     unsure: dict[str, Event] = field(default_factory=dict)
     gone: dict[str, Event] = field(default_factory=dict)
+    # Other people, and those of them who erased everything.
+    others: list[bytes] = field(default_factory=list)
+    erased: list[bytes] = field(default_factory=list)
     signed: int = 0
     shredded: bool = False
 
@@ -66,7 +71,7 @@ class Home:
             person_id, client_id = a_person(broker), a_client(broker)
             broker.vault.add_recovery_key()
             device, vendor = granted(broker, person_id, EXTENSION, WRITE)[0], granted(broker, person_id, client_id, READ)[0]
-            home = cls(settings, person_id, client_id, device, vendor)
+            home = cls(settings, person_id, client_id, device, vendor, others=[a_person(broker, f"person {number}") for number in range(OTHERS)])
             home.supply(broker)
         return home
 
@@ -108,6 +113,14 @@ class Home:
         if line["done"]:
             self.revoked += [each for each in self.tried if each.grant == line["grant"]]
 
+    def _heard_erase(self, line: Line, _heard: Heard) -> None:
+        person_id = bytes.fromhex(line["person"])
+        self.shredded = False
+        if line["done"]:
+            self.erased.append(person_id)
+        else:
+            self.others.remove(person_id)
+
     def _heard_sign(self, line: Line, _heard: Heard) -> None:
         self.signed = max(self.signed, line.get("size", 0))
 
@@ -123,7 +136,8 @@ class Acts:
 
     def __init__(self, app: Flask, home: Home, chance: random.Random, say: Callable[[Line], None]) -> None:
         self.broker: Broker = app.extensions["broker"]
-        self._home, self._chance, self._say = home, chance, say
+        self._app, self._home, self._chance, self._say = app, home, chance, say
+        self.shop: Shop | None = None
         self._alice = Browser.of(app, "alice")
         self._client = app.test_client()
         self._csrf = self._alice.csrf("/requests")
@@ -203,6 +217,19 @@ class Acts:
         self._post(f"/activity/forget/{tag.hex()}")
         self._say({"act": "forget", "done": True, "ids": [event_id]})
 
+    def erase(self) -> None:
+        if not self._home.others:
+            return
+        person_id = self._home.others[0]
+        self._say({"act": "erase", "done": False, "person": person_id.hex()})
+        exports.erase_person(self.broker, person_id)
+        self._say({"act": "erase", "done": True, "person": person_id.hex()})
+
+    def connect(self) -> None:
+        """A vendor asks, is given, redeems and signs; whichever of these calls is refused ends it."""
+        self.shop = self.shop or Shop.register(self._app, "other.example")
+        self.shop.connect(self._alice)
+
     def ready(self) -> None:
         """What watches the broker asks whether it is."""
         answer = self._client.get("/readyz", base_url=ORIGIN)
@@ -262,7 +289,7 @@ def judge(broker: Broker, home: Home, heard: Heard, start: int) -> list[str]:
         ]
         waiting = tx.execute(select(shreds.c.kind, shreds.c.month)).all()
         retired = list(tx.execute(select(retired_keys.c.key_id)).scalars())
-    found += _halves(broker, home.person_id)
+    found += [*_halves(broker, home.person_id), *_wrongly_erased(broker, home)]
     found += [f"heads.db does not know that {each.grant} ended" for each in home.revoked if each.grant_id not in ended]
     if home.shredded and waiting:
         found.append("a shredding that was done is to be done again")
@@ -279,13 +306,29 @@ def _halves(broker: Broker, person_id: bytes) -> Iterator[str]:
     with broker.reading() as tx:
         told = list(entries(tx, broker.keyring(person_id), 0).values())
         rows = tx.execute(select(func.count()).select_from(events_table).where(events_table.c.person_id == person_id)).scalar_one()
+        given = {grants.to_text(bytes(row[0])) for row in tx.execute(select(grants_table.c.grant_id).where(grants_table.c.person_id == person_id))}
         ended = {grants.to_text(bytes(row[0])) for row in tx.execute(select(grants_table.c.grant_id).where(grants_table.c.status == "revoked"))}
     taken = sum(entry.get("count", 0) for entry in told if entry["act"] == "upload") - sum(entry["count"] for entry in told if entry["act"] == "forget")
     if taken != rows:
         yield f"by the ledger there are {taken} events, and there are {rows}"
     entered = {entry["grant"] for entry in told if entry["act"] == "revoke"}
+    if {entry["grant"] for entry in told if entry["act"] == "give"} != given:
+        yield "the grants are not those that the ledger says were given"
     if entered != ended:
         yield f"by the ledger {entered - ended} ended and are alive, and {ended - entered} ended without an entry"
+
+
+def _wrongly_erased(broker: Broker, home: Home) -> Iterator[str]:
+    """Who erased everything and is there, and who did not and is not."""
+    noted = heads.erased(broker.heads)
+    with broker.reading() as tx:
+        there = people.existing(tx, [*home.erased, *home.others])
+    for person_id in home.erased:
+        if person_id in there or person_id not in noted or (home.shredded and broker.vault.has_keys(person_id)):
+            yield f"of {person_id.hex()}, who erased everything, something is there, or heads.db does not know it"
+    for person_id in home.others:
+        if person_id not in there or person_id in noted or not broker.vault.has_keys(person_id):
+            yield f"{person_id.hex()} erased nothing and is not there"
 
 
 def _still_wrapped(broker: Broker, retired: list[bytes]) -> Iterator[str]:

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, product
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from acts import Acts, Home, Line, Refused, judge, judged
 from crash_vfs import library, watch
-from lab import Lab
+from flask import Flask
+from lab import Lab, as_it_is
 from loads import Heard
 from makers import settings_in
 from power import forked
@@ -28,8 +29,9 @@ from power import forked
 from broker import ballast, close_app, create_app, terminal
 from broker.config import Settings
 from broker.db import DatabaseFailed
-from broker.errors import BrokerError
+from broker.errors import BrokerError, OutcomeUnknown
 from broker.opening import opened
+from broker.writer import Writer
 
 POINTS: Final = 100
 STARTS: Final = 30
@@ -39,8 +41,8 @@ FOR_EACH_HOME: Final = 5
 LOSSES: Final = 5
 CALLS: Final = 300
 TOO_HIGH: Final = 10**6
-STORY: Final = ("upload", "read", "revoke", "ready", "forget", "upload", "sign", "shred", "read", "rotate", "ready", "upload")
-AFTERWARDS: Final = ("upload", "read", "revoke", "forget", "sign", "ready")
+STORY: Final = ("upload", "read", "revoke", "ready", "forget", "upload", "sign", "shred", "read", "rotate", "ready", "upload", "connect")
+AFTERWARDS: Final = ("upload", "read", "revoke", "forget", "sign", "ready", "connect")
 UNAVAILABLE: Final = {503, 507}
 # SQLite's result codes by the call that fails with them: IOERR_WRITE and FULL, IOERR_FSYNC, IOERR_TRUNCATE, CANTOPEN, IOERR_DELETE.
 CODES: Final = {"write": (778, 13), "sync": (1034,), "truncate": (1546,), "open": (14,), "delete": (2570,)}
@@ -104,9 +106,26 @@ class Faults:
         """Nothing to note."""
 
 
-def told_wrong(acts: Acts, story: tuple[str, ...]) -> Iterator[str]:
+def statuses_of(app: Flask) -> list[int]:
+    """A list that each answer's status is added to."""
+    statuses: list[int] = []
+    answer = app.wsgi_app
+
+    def heard(environ: dict[str, Any], begin: Callable[..., Any]) -> Any:
+        def begun(status: str, *more: Any) -> Any:
+            statuses.append(int(status[:3]))
+            return begin(status, *more)
+
+        return answer(environ, begun)
+
+    app.wsgi_app = heard  # type: ignore[method-assign]
+    return statuses
+
+
+def told_wrong(acts: Acts, story: tuple[str, ...], statuses: list[int]) -> Iterator[str]:
     """Do each act; what is answered otherwise than as done, or as not possible now."""
     for act in story:
+        statuses.clear()
         try:
             acts.one(act)
         except Refused as refused:
@@ -116,11 +135,17 @@ def told_wrong(acts: Acts, story: tuple[str, ...]) -> Iterator[str]:
             # What the sweep and the signer do they do again later.
             if act not in {"sign", "shred", "rotate"}:
                 yield f"{act}: {failed!r}"
+        except Exception as error:
+            # A visitor that goes from page to page stops at the first that does not come.
+            if not UNAVAILABLE & set(statuses):
+                yield f"{act}: {error!r}"
+        yield from (f"{act}: answered {status}" for status in statuses if status >= 500 and status not in UNAVAILABLE)
 
 
-def sweep(home: Home, points: list[Point], seed: int, say: Callable[[Line], None]) -> None:
+def sweep(home: Home, points: list[Point], seed: int, plant: Callable[[], None], say: Callable[[Line], None]) -> None:
     """In a child: the story under each fault, then without one, and the oracle each time."""
     logging.disable()
+    plant()
     faults = Faults()
     watch(faults)
     app = create_app(home.settings)
@@ -130,12 +155,13 @@ def sweep(home: Home, points: list[Point], seed: int, say: Callable[[Line], None
         home.hear([line], heard)
         say(line)
 
-    acts = Acts(app, home, random.Random(seed), told)
+    acts, statuses = Acts(app, home, random.Random(seed), told), statuses_of(app)
     acts.upload()
+    acts.connect()
     for point in points:
         home.supply(acts.broker)
         faults.arm(point)
-        found = list(told_wrong(acts, STORY))
+        found = list(told_wrong(acts, STORY, statuses))
         fired, seen = faults.fired, dict(faults.seen)
         faults.arm(None)
         for act in AFTERWARDS:
@@ -149,9 +175,9 @@ def sweep(home: Home, points: list[Point], seed: int, say: Callable[[Line], None
     close_app(app)
 
 
-def swept(home: Home, points: list[Point], seed: int) -> list[tuple[Point, int, dict[str, int]]]:
+def swept(home: Home, points: list[Point], seed: int, plant: Callable[[], None] = as_it_is) -> list[tuple[Point, int, dict[str, int]]]:
     """Each point with how often its fault fired; asserts that nothing was found, in the process or after it."""
-    code, lines = forked(lambda say: sweep(home, points, seed, say))
+    code, lines = forked(lambda say: sweep(home, points, seed, plant, say))
     heard = Heard()
     home.hear([line for line in lines if line["act"] != "point"], heard)
     done = [line for line in lines if line["act"] == "point"]
@@ -205,6 +231,26 @@ def test_the_nth_call_fails(lab_path: Path, chance: random.Random, *, deep: bool
     ways = told(done, began)
     assert sum(ways.values()) >= 0.8 * POINTS
     assert set(ways) == set(CODES)
+
+
+def _deaf() -> None:
+    """A writer that takes a failed commit for one that worked."""
+    attempt = Writer._attempt
+
+    def deaf(self: Writer, group: list[Any]) -> None:
+        attempt(self, group)
+        for waiting in group:
+            if isinstance(waiting.error, OutcomeUnknown):
+                waiting.error = None
+
+    Writer._attempt = deaf  # type: ignore[method-assign]
+
+
+def test_a_writer_that_does_not_hear_of_it_is_noticed(lab_path: Path, chance: random.Random) -> None:
+    """The control of the oracle: what was answered is not there."""
+    points = [Point("sync", 1034, "once", n) for n in range(1, 21)]
+    with pytest.raises(AssertionError, match="is there 0 times"):
+        swept(Home.begin(lab_path / "home"), points, chance.getrandbits(32), _deaf)
 
 
 def start(home: Home, point: Point, say: Callable[[Line], None]) -> None:
@@ -285,7 +331,7 @@ def on_a_full_disk(home: Home, say: Callable[[Line], None], *, kept: bool) -> No
     if kept:
         disk.reserve.write_bytes(b"0")
     disk.fill()
-    wrong = list(told_wrong(acts, ("upload",)))
+    wrong = list(told_wrong(acts, ("upload",), []))
     try:
         acts.revoke()
         status = 303
