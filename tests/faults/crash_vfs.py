@@ -6,13 +6,16 @@ Nothing is truly synced: what a process wrote outlives it anyway, and what a los
 """
 
 import ctypes
+import gc
 import os
 import sqlite3
+import sqlite3.dbapi2
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from ctypes import c_char_p, c_int, c_int64, c_void_p
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -134,7 +137,7 @@ class Shim:
         self._sqlite = ctypes.CDLL(path)
         self._sqlite.sqlite3_vfs_find.restype = ctypes.POINTER(Layer)
         self._watcher = watcher
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._files: dict[int, _Watched] = {}
         self._tables: dict[int, Methods] = {}
         true = self._sqlite.sqlite3_vfs_find(None).contents
@@ -230,9 +233,34 @@ def _point(table: ctypes.Structure, to: dict[str, Any]) -> None:
         setattr(table, name, ctypes.cast(function, c_void_p))
 
 
+class _Cursor(sqlite3.Cursor):
+    """A cursor that is closed before it is taken apart: where that happens on the way of an exception, nothing may call back into Python.
+
+    A finaliser written in Python is run with the exception put aside, which those of `sqlite3` are not.
+    """
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.Error):
+            self.close()
+
+
+class _Connection(sqlite3.Connection):
+    """The same for a connection."""
+
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.Error):
+            self.close()
+
+
 @cache
 def watch(watcher: Watcher) -> Shim:
     """Put the watcher under every connection that this process opens from here on; it cannot be taken away. For a child that ends with its test."""
     shim = Shim(watcher)
     shim.register()
+    sqlite3.connect = sqlite3.dbapi2.connect = partial(sqlite3.connect, factory=_Connection)
+    # A collection in the middle of a call could close another connection, and wait for a thread that waits for this call.
+    gc.disable()
     return shim
