@@ -42,7 +42,7 @@ LOSSES: Final = 5
 CALLS: Final = 300
 TOO_HIGH: Final = 10**6
 STORY: Final = ("upload", "read", "revoke", "ready", "forget", "upload", "sign", "shred", "read", "rotate", "ready", "upload", "connect")
-AFTERWARDS: Final = ("upload", "read", "revoke", "forget", "sign", "ready", "connect")
+AFTERWARDS: Final = ("upload", "read", "revoke", "forget", "sign", "ready")
 UNAVAILABLE: Final = {503, 507}
 # SQLite's result codes by the call that fails with them: IOERR_WRITE and FULL, IOERR_FSYNC, IOERR_TRUNCATE, CANTOPEN, IOERR_DELETE.
 CODES: Final = {"write": (778, 13), "sync": (1034,), "truncate": (1546,), "open": (14,), "delete": (2570,)}
