@@ -80,9 +80,7 @@ class Load:
         self.heard = Heard()
         self._port, self._cast, self._ends, self._seed = server.port, cast, ends, seed
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=client, args=(number,)) for number, client in enumerate((self._send, self._send, self._read, self._read, self._end))
-        ]
+        self._threads = [threading.Thread(target=client, args=(number,)) for number, client in enumerate((self._send, self._send, self._read, self._read, self._end))]
         for thread in self._threads:
             thread.start()
 

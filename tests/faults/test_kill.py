@@ -78,9 +78,7 @@ class Life:
             threading.Event().wait(moment / 10)
         self.signals.append(server.kill())
         heard = self.last = load.stop()
-        self.totals.update(
-            uploads=len(heard.uploads), reads=len(heard.reads), revokes=len(heard.revoked), acknowledged=bool(len(heard)), unsure=len(heard.unsure)
-        )
+        self.totals.update(uploads=len(heard.uploads), reads=len(heard.reads), revokes=len(heard.revoked), acknowledged=bool(len(heard)), unsure=len(heard.unsure))
         self.uploaded += [event["id"] for batch in heard.uploads for event in batch]
         ended = {each.grant_id for each in heard.revoked}
         self.ends = [each for each in self.ends[len(heard.revoked) + 1 :] if each.grant_id not in ended]

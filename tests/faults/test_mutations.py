@@ -85,15 +85,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Log, Log]:
         lines = list(verifier.Bundle(io.BytesIO(raw)).lines(f"{b64url(state.log_id)}/entries.jsonl"))
         assert state.signed
         found.append(
-            Log(
-                b64url(state.log_id),
-                state.signed.origin,
-                checkpoints.vkey(ring, state),
-                signer.sign,
-                signer.public,
-                held.note,
-                [json.loads(line) for line in lines],
-            )
+            Log(b64url(state.log_id), state.signed.origin, checkpoints.vkey(ring, state), signer.sign, signer.public, held.note, [json.loads(line) for line in lines])
         )
     close_app(app)
     return found[0], found[1]
@@ -186,10 +178,7 @@ def test_every_mutation_is_found(logs: tuple[Log, Log], chance: random.Random, *
 def test_the_control_lets_some_through(logs: tuple[Log, Log], chance: random.Random) -> None:
     """With no checkpoint kept, a careful rewrite that the true key signs looks like a true ledger."""
     through = Counter(
-        kind.__name__
-        for number in range(70)
-        for kind in [KINDS[number % len(KINDS)]]
-        if code_of(mutated(logs, kind, chance, careful=True), logs[0], held=False) == 0
+        kind.__name__ for number in range(70) for kind in [KINDS[number % len(KINDS)]] if code_of(mutated(logs, kind, chance, careful=True), logs[0], held=False) == 0
     )
     print(f"without a kept checkpoint: {dict(through)} of 70")
     assert {"edit", "drop", "insert", "reorder", "truncate"} <= set(through)
