@@ -30,6 +30,7 @@ __all__ = [
     "Prepared",
     "Store",
     "is_full",
+    "is_storage",
     "lots",
     "metadata",
     "open_engine",
@@ -68,6 +69,16 @@ def is_full(failed: BaseException) -> bool:
     """Whether a statement failed because the disk has no room."""
     raised = getattr(failed, "orig", None) or failed
     return getattr(raised, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+# Primary result codes of a disk, a file or a lock that fails: BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL. What else fails is a defect.
+_STORAGE: Final = frozenset({5, 6, 8, 10, 13, 14, 15})
+
+
+def is_storage(failed: BaseException) -> bool:
+    """Whether a statement failed because of the disk, or of another process, and may work later."""
+    raised = getattr(failed, "orig", None) or failed
+    return getattr(raised, "sqlite_errorcode", 0) & 0xFF in _STORAGE
 
 
 class PragmaRefused(Exception):
@@ -227,8 +238,14 @@ class Store:
             self._held.connection = connection
             with self._lock:
                 self._all.add(connection)
-        with transaction(connection, READ):
-            yield connection
+        try:
+            with transaction(connection, READ):
+                yield connection
+        except DatabaseFailed:
+            # Whatever state it is in, nobody reads by it again.
+            self._held.connection = None
+            connection.close()
+            raise
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 from sqlalchemy import text
 
 from broker import current, errors, openapi
+from broker.db import DatabaseFailed
 from broker.ledger import checkpoints
 from broker.openapi import Answer, Operation, Part
 
@@ -48,9 +49,12 @@ def ready() -> Response:
         except errors.BrokerError:
             return Response("storage\n", 503, mimetype=_PLAIN)
         _last_write["at"] = time.monotonic()
-    with broker.reading() as tx:
-        if checkpoints.alarmed(tx):
-            return Response("ledger\n", 503, mimetype=_PLAIN)
+    try:
+        with broker.reading() as tx:
+            if checkpoints.alarmed(tx):
+                return Response("ledger\n", 503, mimetype=_PLAIN)
+    except DatabaseFailed:
+        return Response("storage\n", 503, mimetype=_PLAIN)
     return Response("ready\n", mimetype=_PLAIN)
 
 

@@ -10,6 +10,7 @@ from flask import Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from broker import current, errors
+from broker.db import DatabaseFailed, is_storage
 from broker.oauth.assertion import ALGORITHMS
 from broker.words import many
 
@@ -123,6 +124,10 @@ def _from_http(raised: HTTPException) -> Response:
 
 
 def _unforeseen(raised: Exception) -> Response:
+    if isinstance(raised, DatabaseFailed) and is_storage(raised):
+        # Not by way of the writer, which says so itself: a part may have been done in another store before.
+        log.error("a store failed in request %s", g.get("request_id", ""), exc_info=raised)
+        return respond(errors.OutcomeUnknown(retry_after=1))
     log.error("unforeseen error in request %s", g.get("request_id", ""), exc_info=raised)
     return respond(errors.Internal())
 

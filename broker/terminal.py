@@ -48,7 +48,7 @@ def settings() -> Settings:
 @contextmanager
 def opened() -> Iterator["Broker"]:
     """The broker of the settings in force, open for one command; every foreseen failure becomes one sentence."""
-    from broker.db import PragmaRefused  # noqa: PLC0415 - the command must answer --help at once
+    from broker.db import DatabaseFailed, PragmaRefused, is_storage  # noqa: PLC0415 - the command must answer --help at once
     from broker.errors import BrokerError, Sealed  # noqa: PLC0415 - the same
     from broker.migrations import SchemaTooNew  # noqa: PLC0415 - the same
     from broker.opening import opened as opening  # noqa: PLC0415 - the same
@@ -71,6 +71,10 @@ def opened() -> Iterator["Broker"]:
         for each in error.errors:
             click.echo(f"{each['pointer'] or '/'}: {each['detail']}", err=True)
         fail(error.detail)
+    except DatabaseFailed as failed:
+        if not is_storage(failed):
+            raise
+        fail(f"A store cannot be read or written: {getattr(failed, 'orig', None) or failed}. Look at the disk, then do it again: repeating is safe.")
 
 
 def with_broker(command: Callable[..., None]) -> Callable[..., None]:

@@ -170,6 +170,9 @@ class Writer:
         try:
             waiting.answer = waiting.job(connection)
         except Exception as refused:
+            if isinstance(refused, DatabaseFailed) and not driver.in_transaction:
+                # After some errors SQLite has undone the whole group already; why is in this one, no longer in what would fail next.
+                raise
             driver.execute("ROLLBACK TO job")
             waiting.error = refused
             if isinstance(refused, DatabaseFailed):

@@ -4,6 +4,7 @@ With no slot open the broker is sealed: it hands out no keyring, only what is ne
 """
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -25,6 +26,7 @@ from broker.vault.processes import Member
 from broker.vault.slots import NoKey, Slot
 from broker.vault.turns import Turns
 
+log = logging.getLogger(__name__)
 LOCK: Final = "keys.lock"
 KEYRING_SECONDS: Final = 300.0
 KEYRINGS: Final = 1000
@@ -144,9 +146,12 @@ class Vault:
                 self.lock()
 
     def close(self) -> None:
-        """Leave the broker's processes."""
-        with self._store.writing() as tx:
-            self._member.leave(tx)
+        """Leave the broker's processes; where that cannot be written, the next one that starts finds that this one has died."""
+        try:
+            with self._store.writing() as tx:
+                self._member.leave(tx)
+        except DatabaseFailed:
+            log.exception("a process left without saying so")
 
     def share(self) -> None:
         """Hand ROOT to processes that came after it was opened; called by the sweep."""

@@ -2,8 +2,10 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from restoring import World, made
 
 from broker import close_app
 from broker.config import Settings
+
+ROOM = 2**30
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +45,14 @@ def world(alice: Browser, bob: Browser, bookshop: Shop, settings: Settings, cloc
     world = made(alice, bob, bookshop, settings, clock, tmp_path)
     yield world
     close_app(world.app)
+
+
+@pytest.fixture
+def lab_path(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory where there is room: the judge's syncs are true, and prove nothing here."""
+    memory = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
+    if not memory.is_dir() or shutil.disk_usage(memory).free < ROOM:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as made:
+        yield Path(made)

@@ -219,6 +219,24 @@ def test_a_database_that_cannot_be_begun_on_refuses_without_effect(bench: Bench)
     assert bench.writer.submit(parent(1)) == 1
 
 
+def test_an_ending_that_met_a_full_disk_while_it_ran_is_run_again_when_there_is_room(bench: Bench) -> None:
+    """SQLite undoes the whole transaction itself then; what would fail next, the savepoint that is gone, must not hide why."""
+    released: list[bool] = []
+    bench.writer._release = lambda: not released.append(True)
+
+    def large(tx: Connection) -> None:
+        if not released:
+            tx.exec_driver_sql("PRAGMA max_page_count = 5")
+        tx.exec_driver_sql("INSERT INTO parents VALUES (?)", [(number,) for number in range(20000)])
+
+    with pytest.raises(OutcomeUnknown):
+        bench.writer.submit(large)
+    assert (bench.rows(), released) == ([], [])
+    bench.writer.submit(large, ending=True)
+    assert len(bench.rows()) == 20000
+    assert released == [True]
+
+
 def test_close_drains_what_waits_and_takes_no_more(bench: Bench) -> None:
     bench.hold()
     waiting = [bench.submit(parent(number)) for number in range(10)]

@@ -35,11 +35,11 @@ def losses(broker: Broker, person_id: bytes, heard: Heard, start: int = 0) -> li
     found = [*heard.wrong, *integrity(broker)]
     with broker.reading() as tx:
         found += [f"ledger: {each.problem}" for each in ledger.verify(tx, ring) if each.code]
-        entries = _entries(tx, ring, start)
-        found += [loss for read in heard.reads if (loss := _loss_of_read(read, entries.get(read.request)))]
+        told = entries(tx, ring, start)
+        found += [loss for read in heard.reads if (loss := _loss_of_read(read, told.get(read.request)))]
         found += _lost_events(tx, ring, [event["id"] for batch in heard.uploads for event in batch])
         found += [f"grant {each.grant} is alive after its revoke" for each in heard.revoked if grants.is_live(tx, person_id, each.grant_id)]
-        ended = {entry["grant"] for entry in entries.values() if entry["act"] == "revoke"}
+        ended = {entry["grant"] for entry in told.values() if entry["act"] == "revoke"}
         found += [f"the revoke of {each.grant} has no entry" for each in heard.revoked if each.grant not in ended]
         found += _wrong_counts(tx, person_id)
     return found
@@ -51,7 +51,8 @@ def size(broker: Broker, person_id: bytes) -> int:
         return int(tx.execute(select(models.heads.c.size).where(models.heads.c.person_id == person_id)).scalar_one())
 
 
-def _entries(tx: Any, ring: Any, start: int) -> dict[str, dict[str, Any]]:
+def entries(tx: Any, ring: Any, start: int) -> dict[str, dict[str, Any]]:
+    """The person's entries from `start` on, by their request or, where there was none, by their place."""
     table = models.entries
     rows = tx.execute(select(table.c.log_id, table.c.seq, table.c.body).where(table.c.person_id == ring.person_id, table.c.seq >= start))
     found = [orjson.loads(ring.unseal(place(ring.person_id, "ledger_entries", row.log_id, row.seq), row.body)) for row in rows]
@@ -76,4 +77,8 @@ def _wrong_counts(tx: Any, person_id: bytes) -> list[str]:
     rows = tx.execute(select(of.day, of.kind, func.count()).where(of.person_id == person_id).group_by(of.day, of.kind))
     true = {(row[0], row[1]): row[2] for row in rows}
     told = {(row.day, row.kind): row.number for row in tx.execute(select(counts).where(counts.c.person_id == person_id)) if row.number}
-    return [f"counter of {day} {kind}: {told.get((day, kind))}, rows: {true.get((day, kind))}" for day, kind in true.keys() | told.keys() if true.get((day, kind)) != told.get((day, kind))]
+    return [
+        f"counter of {day} {kind}: {told.get((day, kind))}, rows: {true.get((day, kind))}"
+        for day, kind in true.keys() | told.keys()
+        if true.get((day, kind)) != told.get((day, kind))
+    ]
