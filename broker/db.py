@@ -244,7 +244,9 @@ class Store:
         except DatabaseFailed:
             # Whatever state it is in, nobody reads by it again.
             self._held.connection = None
-            connection.close()
+            with contextlib.suppress(*DatabaseFailed):
+                connection.invalidate()
+                connection.close()
             raise
 
     @contextlib.contextmanager
