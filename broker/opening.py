@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection
 
 from broker import ballast, migrations
+from broker.clock import Clock
 from broker.config import Settings
 from broker.db import DATA, KEYS, Store, utcnow
 from broker.fetching import Fetcher
@@ -27,7 +28,7 @@ MOST_DUE: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """An open broker. `now` gives the present; `reading()` a fresh read transaction; `write(job)` a durable one, grouped with others.
+    """An open broker. `now()` gives the present, which never goes back; `reading()` a fresh read transaction; `write(job)` a durable one, grouped with others.
 
     `fetch(url)` is the one way out, to small public documents.
     """
@@ -39,7 +40,7 @@ class Broker:
     vault: Vault
     writer: Writer
     limits: Limits
-    now: Callable[[], dt.datetime]
+    now: Clock
     fetch: Callable[[str], bytes]
     # People whose log is to be signed soon, after an ending.
     due: "queue.Queue[bytes]" = field(default_factory=lambda: queue.Queue(MOST_DUE), repr=False)
@@ -62,8 +63,9 @@ class Broker:
         return self.vault.appender(person_id)
 
     def close(self) -> None:
-        """Drain the writer, leave the broker's processes, close every connection."""
+        """Drain the writer, note the time, leave the broker's processes, close every connection."""
         self.writer.close()
+        self.now.keep()
         self.vault.close()
         for store in (self.data, self.keys, self.heads):
             store.close()
@@ -86,7 +88,7 @@ def open_broker(settings: Settings, now: Callable[[], dt.datetime] = utcnow, fet
         migrations.upgrade(name, store)
     vault = Vault(keys, settings.key_file)
     writer = Writer(data.engine, release=lambda: ballast.release(settings.data_dir))
-    return Broker(settings, data, keys, heads, vault, writer, Limits(settings), now, fetch or Fetcher())
+    return Broker(settings, data, keys, heads, vault, writer, Limits(settings), Clock(now, heads), fetch or Fetcher())
 
 
 @contextmanager
