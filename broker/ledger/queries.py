@@ -116,21 +116,21 @@ def verify(tx: Connection, ring: Keyring, signed: Mapping[bytes, Signed] = NEVER
     `signed` are the last checkpoints of the logs: each must have been signed by its log's key, and the log must continue it.
     """
     heads = tx.execute(select(models.heads).where(models.heads.c.person_id == ring.person_id)).all()
-    found = [_verdict(tx, ring, head.log_id, head.size, head.root, signed.get(head.log_id)) for head in heads]
+    found = [_verdict(tx, ring, head, signed.get(head.log_id)) for head in heads]
     return found + [Verdict(0, "", "A log that was signed is gone.", FORK) for log_id in signed if log_id not in {head.log_id for head in heads}]
 
 
-def _verdict(tx: Connection, ring: Keyring, log_id: bytes, size: int, root: bytes, signed: Signed | None) -> Verdict:
+def _verdict(tx: Connection, ring: Keyring, head: AnyRow, signed: Signed | None) -> Verdict:
     tree = Tree()
     try:
         if signed:
-            _check_note(ring, log_id, signed, size)
-        restored = _grow(tx, ring, log_id, tree, signed)
-        _compare(tree, size, root)
+            _check_note(ring, head.log_id, signed, head.size)
+        restored = _grow(tx, ring, head.log_id, tree, signed)
+        _compare(tree, head)
     except Wrong as wrong:
         return Verdict(tree.size, "", wrong.sentence, wrong.code)
     gap = f"A backup was put back on {restored[:10]}: what happened between the backup and that day is not here." if restored else ""
-    return Verdict(tree.size, b64(root), gap, RESTORED if restored else OK)
+    return Verdict(tree.size, b64(head.root), gap, RESTORED if restored else OK)
 
 
 _BODIES: Final = Prepared(
@@ -162,10 +162,11 @@ class Opener:
         return unseal(part, body)
 
 
-def _compare(tree: Tree, size: int, root: bytes) -> None:
-    if tree.size != size:
-        raise Wrong(ORDER, f"The log should hold {size} entries and holds {tree.size}.")
-    if tree.root != root:
+def _compare(tree: Tree, head: AnyRow) -> None:
+    if tree.size != head.size:
+        raise Wrong(ORDER, f"The log should hold {head.size} entries and holds {tree.size}.")
+    # From a wrong frontier the log would go on to a root that no entries give.
+    if tree.root != head.root or tree.frontier != head.frontier:
         raise Wrong(INCLUSION, "The entries do not give the recorded root.")
 
 
