@@ -60,6 +60,28 @@ def config(as_json: bool) -> None:  # noqa: FBT001 - a click option
         click.echo(f"{name}={value}  ({origin})")
 
 
+@main.command()
+@click.option("--set-back", "back", is_flag=True, help="Go by the machine's clock again, after it was wrong. The broker must be stopped.")
+@with_broker
+def clock(broker: "Broker", back: bool) -> None:  # noqa: FBT001 - a click option
+    """Print the broker's time, which never goes back by itself, and how far the machine's clock lies behind it."""
+    from broker.oauth.actions import void as void_requests  # noqa: PLC0415 - see opened
+    from broker.people.actions import void as void_sessions  # noqa: PLC0415 - see opened
+
+    behind = max(round(broker.now.behind.total_seconds()), 0)
+    if not back:
+        click.echo(f"{broker.now():%Y-%m-%dT%H:%M:%SZ}, {behind} seconds ahead of this computer's clock." if behind else f"{broker.now():%Y-%m-%dT%H:%M:%SZ}")
+        return
+    if not port_is_free(broker.settings.host, broker.settings.port):
+        fail("Stop the broker first: while it runs it keeps its time.")
+    if not behind:
+        fail("The broker's time is this computer's. Nothing was changed.")
+    void_requests(broker)
+    void_sessions(broker)
+    broker.now.set_back()
+    click.echo(f"The broker's time is {broker.now():%Y-%m-%dT%H:%M:%SZ}. Whatever was over stays over; everybody signs in again.")
+
+
 @main.group()
 def person() -> None:
     """People of this broker."""

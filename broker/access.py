@@ -112,6 +112,9 @@ def look_up() -> Access:
     # An access token that has merely run out makes no entry: its client refreshes it every five minutes.
     if row is None or now >= row.token_expires_at:
         raise errors.InvalidToken
+    if row.terms_version != row.newest_terms:
+        # The number lies open, and older terms may deny less.
+        raise errors.Unsealable
     proof = _proof(credential)
     ring = broker.keyring(row.person_id)
     ended = row.status not in grant_queries.LIVE or now >= row.expires_at

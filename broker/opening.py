@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection
 
 from broker import ballast, migrations
+from broker.clock import Clock
 from broker.config import Settings
 from broker.db import DATA, KEYS, Store, utcnow
 from broker.fetching import Fetcher
@@ -30,7 +31,7 @@ MOST_DUE: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """An open broker. `now` gives the present; `reading()` a fresh read transaction; `write(job)` a durable one, grouped with others.
+    """An open broker. `now()` gives the present, which never goes back; `reading()` a fresh read transaction; `write(job)` a durable one, grouped with others.
 
     `fetch(url)` is the one way out, to small public documents.
     """
@@ -42,7 +43,7 @@ class Broker:
     vault: Vault
     writer: Writer
     limits: Limits
-    now: Callable[[], dt.datetime]
+    now: Clock
     fetch: Callable[[str], bytes]
     # Lets the data directory go, which is held for as long as the broker is open.
     release: Callable[[], None]
@@ -67,8 +68,9 @@ class Broker:
         return self.vault.appender(person_id)
 
     def close(self) -> None:
-        """Drain the writer, leave the broker's processes, close every connection."""
+        """Drain the writer, note the time, leave the broker's processes, close every connection."""
         self.writer.close()
+        self.now.keep()
         self.vault.close()
         for store in (self.data, self.keys, self.heads):
             store.close()
@@ -111,7 +113,7 @@ def _opened(settings: Settings, now: Callable[[], dt.datetime], fetch: Callable[
         raise NoKey("keys.db is another broker's than heads.db. Put the files back that belong together; nothing was changed.")
     migrations.let_go(where)
     writer = Writer(data.engine, release=lambda: ballast.release(settings.data_dir))
-    return Broker(settings, data, keys, heads, vault, writer, Limits(settings), now, fetch or Fetcher(), release)
+    return Broker(settings, data, keys, heads, vault, writer, Limits(settings), Clock(now, heads), fetch or Fetcher(), release)
 
 
 def _refuse_no_keys(keys: Store, heads: Store, data: Store) -> None:

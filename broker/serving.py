@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import datetime as dt
 import logging
 import queue
 import sys
@@ -28,6 +29,7 @@ SWEEP_SECONDS: Final = 30.0
 # A checkpoint follows an ending within a second.
 LOOK_SECONDS: Final = 0.5
 STOP_SECONDS: Final = 5.0
+BEHIND: Final = dt.timedelta(minutes=5)
 # Python's own 5 ms let a thread that only wants to commit a revoke wait many times over behind busy reads.
 SWITCH_SECONDS: Final = 0.0005
 
@@ -54,10 +56,17 @@ def make() -> Flask:
     return app
 
 
+def _look_at_clock(broker: Broker) -> None:
+    """Note the time, and tell whoever reads the log where the machine's clock has gone back."""
+    broker.now.keep()
+    if broker.now.behind > BEHIND:
+        log.warning("this computer's clock is %s behind the broker's time, which never goes back; see: broker clock --help", broker.now.behind)
+
+
 # What is done every half minute; each by itself, so that one that cannot be done keeps none from being done.
 STEPS: Final[tuple[Callable[[Broker], object], ...]] = (
     lambda broker: broker.vault.lock_idle(broker.settings.lock_after), lambda broker: broker.vault.share(), sweep, sweep_challenges, sweep_links, expire, shred,
-    sweep_imports, sweep_checkpoints, lambda broker: ballast.keep(broker.settings.data_dir),
+    sweep_imports, sweep_checkpoints, _look_at_clock, lambda broker: ballast.keep(broker.settings.data_dir),
 )  # fmt: skip
 
 

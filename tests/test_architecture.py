@@ -62,11 +62,14 @@ GATES = {
 }  # fmt: skip
 # What is joined into the one file that checks bundles beside nothing but `cryptography`.
 VERIFIER = [ROOT / "broker" / "ledger" / f"{name}.py" for name in ("merkle", "notes", "verifier")]
-GROUND = {"ballast", "config", "errors", "db", "writer", "opening", "fetching", "migrations", "limits", "rows", "words"}
+GROUND = {"ballast", "clock", "config", "errors", "db", "writer", "opening", "fetching", "migrations", "limits", "rows", "words"}
 # They put the whole together.
 TOP = {"__init__", "__main__", "serving", "demo", "synthetic", "refresh"}
 # Tables that belong to nobody in the household.
-NOBODYS = {"vendors", "clients", "invites", "sign_up_links", "pushed_requests", "used_ids", "used_challenges", "slots", "processes", "epochs", "host_keys", "marks", "removed_slots"}
+NOBODYS = {
+    "vendors", "clients", "invites", "sign_up_links", "pushed_requests", "used_ids", "used_challenges", "slots", "processes", "epochs", "host_keys", "marks",
+    "removed_slots", "times",
+}  # fmt: skip
 FILE, FUNCTION, MOST_FUNCTIONS = 400, 50, 30
 MOST_OF_POLICIES = 2500
 

@@ -34,6 +34,9 @@ RESEALED_AT_ONCE: Final = 200
 KEPT_AT_ONCE: Final = 2000
 # So long what was erased waits for a backup of what is left; then it goes without one.
 BACKUP_WITHIN: Final = dt.timedelta(hours=24)
+# Retention takes time as it comes up to this much at once; after a longer leap of the clock it follows by so much a sweep, which is a day an hour.
+LEAP: Final = dt.timedelta(days=7)
+FOLLOWS: Final = dt.timedelta(minutes=12)
 BROKER: Final = {"role": "broker"}
 # Where an envelope holds the id of its key.
 _KEY_ID = func.substr(events.c.body, 3, event_actions.KEY_ID)
@@ -266,9 +269,19 @@ def keep_for(broker: Broker, person_id: bytes, kind: str, days: int | None) -> N
     broker.write(job)
 
 
+def _today_of_retention(broker: Broker) -> dt.date:
+    """The day that retention goes by: a clock that leapt ahead may be wrong, and what is erased by it does not come back when it is set right."""
+    now, last = broker.now(), heads.reached(broker.heads, heads.KEPT)
+    if last is not None and now - last > LEAP:
+        leapt, now = now - last, last + FOLLOWS
+        if now.date() != last.date():
+            log.warning("the clock is %d days ahead of the last sweeps; what is kept for a time follows by a day an hour", leapt.days)
+    return min(now, heads.reach(broker.heads, heads.KEPT, now)).date()
+
+
 def expire(broker: Broker) -> int:
     """Erase what is older than its person wants to keep; returns how many events."""
-    today, erased = broker.now().date(), 0
+    today, erased = _today_of_retention(broker), 0
     with broker.reading() as tx:
         wanted = [(bytes(row.person_id), row.kind, first_kept(today, row.days)) for row in tx.execute(select(retention))]
     for person_id, kind, first in wanted:

@@ -193,7 +193,7 @@ def _verdict(tx: Connection, ring: Keyring, head: AnyRow, signed: Signed | None)
         if signed:
             _check_note(ring, head.log_id, signed, head.size)
         begun = _grow(tx, ring, head.log_id, tree, signed)
-        _compare(tree, head.size, head.root)
+        _compare(tree, head)
     except Wrong as wrong:
         return Verdict(tree.size, "", wrong.sentence, wrong.code), {}
     gap = f"A backup was put back on {begun['at'][:10]}: what happened between the backup and that day is not here." if begun else ""
@@ -209,7 +209,7 @@ def _closed(tx: Connection, ring: Keyring, head: AnyRow, signed: Signed | None, 
         return Verdict(0, "", "A log is not as it was when it was closed.", FORK), {}
     try:
         begun = _grow(tx, ring, head.log_id, tree, signed, closed=True)
-        _compare(tree, head.size, head.root)
+        _compare(tree, head)
     except Wrong as wrong:
         return Verdict(tree.size, "", wrong.sentence, wrong.code), {}
     return Verdict(tree.size, b64(head.root)), begun
@@ -244,10 +244,11 @@ class Opener:
         return unseal(part, body)
 
 
-def _compare(tree: Tree, size: int, root: bytes) -> None:
-    if tree.size != size:
-        raise Wrong(ORDER, f"The log should hold {size} entries and holds {tree.size}.")
-    if tree.root != root:
+def _compare(tree: Tree, head: AnyRow) -> None:
+    if tree.size != head.size:
+        raise Wrong(ORDER, f"The log should hold {head.size} entries and holds {tree.size}.")
+    # From a wrong frontier the log would go on to a root that no entries give.
+    if tree.root != head.root or tree.frontier != head.frontier:
         raise Wrong(INCLUSION, "The entries do not give the recorded root.")
 
 

@@ -177,6 +177,8 @@ def _export(entry: Entry, who: str) -> str:
 def _operator(entry: Entry, who: str) -> str:
     if entry.get("did") == "client_removed":
         return f"The operator took {who} out of service: nothing of yours can be read by it any more."
+    if entry.get("did") == "time_set_back":
+        return "The operator set the broker's time back, and signed you out everywhere."
     if entry.get("did") == "terms_shown":
         return "The operator looked at your terms."
     if entry.get("did") == "backup":

@@ -14,6 +14,7 @@ from broker.grants.queries import LIVE, RESTORED
 from broker.oauth.models import codes, pushed_requests, requests, tokens
 from broker.opening import Broker
 from broker.people.models import people
+from broker.terms import queries as term_queries
 from broker.vault import credentials
 from broker.vault.credentials import Credential
 from broker.vault.envelope import Place
@@ -28,6 +29,7 @@ _LOOK_UP: Final = Prepared(
         tokens.c.ended_at.label("token_ended_at"),
         *(column for column in grants.columns if column.key not in _NOT_LOOKED_AT),
         clients.c.enabled, clients.c.vendor_id, vendors.c.classes.label("vendor_classes"), people.c.terms_version, people.c.erasures,
+        term_queries.newest().label("newest_terms"),
     )
     .select_from(
         tokens.join(grants, (grants.c.person_id == tokens.c.person_id) & (grants.c.grant_id == tokens.c.grant_id))

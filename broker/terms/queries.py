@@ -4,9 +4,9 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, ScalarSelect, bindparam, func, select
 
-from broker.errors import NotFound
+from broker.errors import NotFound, Unsealable
 from broker.people.models import people
 from broker.terms.models import versions
 from broker.vault.envelope import Place
@@ -17,9 +17,20 @@ from policies.terms import DEFAULT_TERMS, Terms
 PAGE: Final = 50
 
 
+def newest() -> ScalarSelect[int]:
+    """The number of the newest version of the parameter `person`, 0 for none, to be selected beside what says which is in force."""
+    return select(func.coalesce(func.max(versions.c.version), 0)).where(versions.c.person_id == bindparam("person")).scalar_subquery()
+
+
 def version(tx: Connection, person_id: bytes) -> int:
-    """The number of the terms in force; 0 means the defaults every new person starts with."""
-    number: int = tx.execute(select(people.c.terms_version).where(people.c.person_id == person_id)).scalar_one()
+    """The number of the terms in force; 0 means the defaults every new person starts with.
+
+    It lies open and is always the newest: `Unsealable` where it is not, since older terms may deny less.
+    """
+    found = tx.execute(select(people.c.terms_version, newest().label("newest")).where(people.c.person_id == bindparam("person")), {"person": person_id}).one()
+    if found.terms_version != found.newest:
+        raise Unsealable
+    number: int = found.terms_version
     return number
 
 

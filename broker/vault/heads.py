@@ -1,14 +1,21 @@
-"""heads.db: the little that must never be rolled back: which grants and keys have ended, the newest epoch, and the last checkpoint of each log."""
+"""heads.db: the little that must never be rolled back: what has ended or was taken away, the last checkpoint of each log, and how far time has come."""
 
 import datetime as dt
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from broker.db import Store, lots, upsert
-from broker.vault.models import checkpoints, destroyed_keys, ended_grants, erased_people, forgotten, lessened, marks, removed_slots
+from broker.vault.models import checkpoints, destroyed_keys, ended_grants, erased_people, forgotten, lessened, marks, removed_slots, times
+
+log = logging.getLogger(__name__)
+# The highest time that the broker has seen, and that which retention has come to.
+SEEN: Final = "seen"
+KEPT: Final = "kept"
 
 
 def note_ended(store: Store, person_id: bytes, grant_id: bytes, at: dt.datetime) -> None:
@@ -231,3 +238,27 @@ def swap(store: Store, person_id: bytes, log_id: bytes, old: Signed | None, new:
             return tx.execute(update(checkpoints).where(wanted).values(asdict(new))).rowcount == 1
     except IntegrityError:
         return False
+
+
+def reached(store: Store, name: str) -> dt.datetime | None:
+    """How far time has come (`SEEN` or `KEPT`); None where nothing is noted, or nothing that can be read."""
+    try:
+        with store.reading() as tx:
+            return tx.execute(select(times.c.at).where(times.c.name == name)).scalar()
+    except (ValueError, TypeError):
+        log.exception("the time that is noted as %s is damaged", name)
+        return None
+
+
+def reach(store: Store, name: str, at: dt.datetime) -> dt.datetime:
+    """Note durably that time has come to `at`, unless it is further already; returns how far it is."""
+    later = upsert(times).values(name=name, at=at)
+    with store.writing() as tx:
+        tx.execute(later.on_conflict_do_update(index_elements=[times.c.name], set_={"at": at}, where=times.c.at < at))
+    return reached(store, name) or at
+
+
+def set_back(store: Store, at: dt.datetime) -> None:
+    """Note that time is no further than `at`."""
+    with store.writing() as tx:
+        tx.execute(update(times).where(times.c.at > at).values(at=at))

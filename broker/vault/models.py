@@ -142,3 +142,11 @@ ended_grants = Table(
     Column("ended_at", Moment, nullable=False),
     **CLUSTERED,
 )
+
+# How far time has come, by what is gone by: `seen` is the highest that the broker has seen, `kept` where retention has come to.
+times = Table(
+    "times",
+    heads,
+    Column("name", String(10), primary_key=True),
+    Column("at", Moment, nullable=False),
+)

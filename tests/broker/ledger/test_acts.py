@@ -181,6 +181,13 @@ def terms_shown(stage: Stage) -> None:
     stage.command("terms", "show", "--person", "alice")
 
 
+def time_set_back(stage: Stage) -> None:
+    """The clock was a day ahead, and is right again."""
+    stage.clock.advance(days=1)
+    stage.alice.app.extensions["broker"].now()
+    stage.command("clock", "--set-back")
+
+
 def terms_set(stage: Stage) -> None:
     file = stage.where / "terms.json"
     file.write_text(json.dumps(DEFAULT_TERMS.to_json()))
@@ -237,6 +244,7 @@ MADE: dict[str, tuple[str, str, str, Callable[[Stage], None]]] = {
     "key destroyed": ("key_destroyed", "broker", "permitted", destroyed),
     "reset, by a link of the command": ("factor", "operator", "permitted", reset),
     "client remove": ("operator", "operator", "permitted", client_removed),
+    "clock, set back": ("operator", "operator", "permitted", time_set_back),
     "terms show": ("operator", "operator", "permitted", terms_shown),
     "terms set": ("terms", "operator", "permitted", terms_set),
     "import, by command": ("import", "operator", "permitted", imported),
@@ -262,7 +270,9 @@ def test_every_command_that_touches_a_person_is_in_it() -> None:
         found = [commands(each, f"{name} ") if isinstance(each, click.Group) else {before + name} for name, each in group.commands.items()]
         return set().union(*found)
 
-    touching = {"client remove", "terms show", "terms set", "import", "revoke", "bundle", "backup", "keys add", "keys remove", "keys rotate", "person reset"}
+    touching = {
+        "clock", "client remove", "terms show", "terms set", "import", "revoke", "bundle", "backup", "keys add", "keys remove", "keys rotate", "person reset",
+    }  # fmt: skip
     others = {"demo", "restore", "verify", "config", "person add", "client add", "client invite", "client list", "keys list", "unlock"}
     assert commands(main) == touching | others
 

@@ -91,6 +91,15 @@ def test_a_changed_head(log: Browser) -> None:
     assert codes(log) == [11]
 
 
+def test_a_changed_frontier(log: Browser) -> None:
+    """The root is still right; the next entry would not be."""
+    heads_ = models.heads.c
+    with log.app.extensions["broker"].reading() as tx:
+        frontier = tx.execute(select(heads_.frontier).where(heads_.person_id == log.person_id)).scalar_one()
+    change(log, update(models.heads).where(heads_.person_id == log.person_id).values(frontier=frontier[:-1] + bytes([frontier[-1] ^ 1])))
+    assert codes(log) == [11]
+
+
 def test_what_was_signed_must_be_continued(log: Browser) -> None:
     """Against the last checkpoint in heads.db: a rollback, other entries under a head that fits them, and a note that another key signed."""
     broker = log.app.extensions["broker"]
