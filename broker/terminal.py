@@ -1,10 +1,12 @@
 """The gate in for operators: what every command starts with, and how it fails."""
 
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
@@ -50,17 +52,22 @@ def opened() -> Iterator["Broker"]:
     """The broker of the settings in force, open for one command; every foreseen failure becomes one sentence."""
     from broker.db import DatabaseFailed, PragmaRefused, is_storage  # noqa: PLC0415 - the command must answer --help at once
     from broker.errors import BrokerError, Sealed  # noqa: PLC0415 - the same
-    from broker.migrations import SchemaTooNew  # noqa: PLC0415 - the same
+    from broker.migrations import SchemaTooNew, let_go  # noqa: PLC0415 - the same
     from broker.opening import opened as opening  # noqa: PLC0415 - the same
     from broker.restores.actions import settle  # noqa: PLC0415 - the same
     from broker.vault.backups import BackupRefused  # noqa: PLC0415 - the same
+    from broker.vault.files import wipe_left  # noqa: PLC0415 - the same
     from broker.vault.slots import NoKey  # noqa: PLC0415 - the same
 
+    found = settings()
     try:
-        with opening(settings()) as broker:
+        wipe_left(found.data_dir)
+        with opening(found) as broker:
             if settle(broker):
                 click.echo(RESTORED, err=True)
             yield broker
+            if not broker.vault.sealed:
+                let_go(Path(found.backup_dir or found.data_dir), broker.vault.broker_id)
     except SchemaTooNew as too_new:
         fail(str(too_new), SCHEMA_TOO_NEW)
     except (NoKey, PragmaRefused, BackupRefused) as refused:
@@ -75,6 +82,25 @@ def opened() -> Iterator["Broker"]:
         if not is_storage(failed):
             raise
         fail(f"A store cannot be read or written: {getattr(failed, 'orig', None) or failed}. Look at the disk, then do it again: repeating is safe.")
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """While this lasts a signal to end is an exception, as Ctrl-C is: what lies about for a moment is wiped on the way out."""
+    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) and signal.getsignal(number) == signal.SIG_DFL]
+
+    def end(number: int, _frame: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    for each in numbers:
+        signal.signal(each, end)
+    try:
+        yield
+    finally:
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def with_broker(command: Callable[..., None]) -> Callable[..., None]:

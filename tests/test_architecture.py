@@ -18,7 +18,7 @@ RANK = ("vault", "ledger", "notices", "people", "factors", "keys", "vendors", "t
 ORDER = ("models", "queries", "actions")
 # Pure or leaf modules of the lower half, by folder, beside models, queries and actions.
 LEAVES = {
-    "vault": {"envelope", "derive", "slots", "keys", "vault", "epochs", "processes", "heads", "credentials", "passwords", "signing", "backups", "turns"},
+    "vault": {"envelope", "derive", "slots", "keys", "vault", "epochs", "processes", "heads", "credentials", "passwords", "signing", "backups", "turns", "files"},
     "ledger": {"proofs", "merkle", "notes", "verifier", "standalone", "checkpoints", "bundles", "sentences", "narrowings"},
     "notices": {"sentences"},
     "people": {"agents"},
@@ -28,7 +28,7 @@ LEAVES = {
     "vendors": {"words", "checks", "documents"},
     "oauth": {"gate", "assertion", "dpop", "callers"},
     "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},
-    "backups": {"copies"},
+    "backups": {"copies", "names"},
     "exports": {"periods"},
     "restores": {"checks"},
     "imports": {

@@ -2,10 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from broker.terminal import fail, opened, typed
+from broker.terminal import ended_in_order, fail, opened, typed
+
+if TYPE_CHECKING:
+    from broker.vault.backups import To
 
 OPENED_BY = "Keep the two apart if you can. Whoever puts them back needs the recovery key or a passphrase of the broker, too: broker keys list names them."
 WHERE = "Name the directory that the backup is written to, or --new-recipient."
@@ -13,11 +17,11 @@ WHERE = "Name the directory that the backup is written to, or --new-recipient."
 
 @click.command()
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
-@click.option("--passphrase", is_flag=True, help="Seal it to a passphrase, which is asked for; this is what is done without --to.")
+@click.option("--ask-passphrase", "passphrase", is_flag=True, help="Seal it to a passphrase, which is asked for and never given here; so it is without --to.")
 @click.option("--to", "recipient", help="Seal it to this public key instead: whoever copies needs no secret.")
 @click.option("--new-recipient", is_flag=True, help="Print a new pair of keys, once, and copy nothing.")
 def backup(directory: Path | None, passphrase: bool, recipient: str | None, new_recipient: bool) -> None:  # noqa: FBT001 - click options
-    """Copy data and keys into DIRECTORY, sealed, while the broker runs; the older backup there goes. heads.db is never in it."""
+    """Copy data and keys into DIRECTORY, sealed, while the broker runs; the older sealed backup there goes. heads.db is never in it."""
     from broker.vault import backups  # noqa: PLC0415 - the command must answer --help at once
 
     if new_recipient:
@@ -44,19 +48,10 @@ def _chosen() -> str:
     return first
 
 
-def _make(directory: Path, to: object) -> None:
+def _make(directory: Path, to: "To") -> None:
     from broker.backups import copies  # noqa: PLC0415 - see backup
-    from broker.ledger import actions as ledger  # noqa: PLC0415 - the same
-    from broker.people import queries as people  # noqa: PLC0415 - the same
 
-    with opened() as broker:
-        pair = copies.make(broker, directory, to)  # type: ignore[arg-type]
-        about = {"did": "backup"}
-        with broker.reading() as tx:
-            everyone = people.everyone(tx)
-        for person_id in everyone:
-            ledger.record(broker, person_id, ledger.Entry("operator", broker.now(), by={"role": "operator"}, about=about))
+    with opened() as broker, ended_in_order():
+        pair = copies.make(broker, directory, to)
         click.echo(f"{pair.data}\n{pair.keys}")
-        click.echo(
-            OPENED_BY, err=True
-        )
+        click.echo(copies.KEY_FILE_ALONE if copies.by_key_file_alone(broker) else OPENED_BY, err=True)

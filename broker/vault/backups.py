@@ -6,6 +6,7 @@ hash, to its number and to whether it is the last, so that a file that was cut, 
 
 import base64
 import binascii
+import datetime as dt
 import hashlib
 import json
 import os
@@ -20,13 +21,15 @@ from broker.vault.envelope import OpenKey, Place, new_key_pair, public_of, seal_
 
 MAGIC: Final = b"proffer-backup 1\n"
 PIECE: Final = 1024 * 1024
+VERSION: Final = 1
 MOST_HEADER: Final = 4096
 OVERHEAD: Final = 64
 PASSPHRASE, RECIPIENT = "backup passphrase", "backup recipient"
 _PUBLIC, _PRIVATE = "proffer-backup-to-", "proffer-backup-key-"
 _KEY_BYTES, _CHECK_BYTES = 32, 4
-# What a file may ask of whoever opens it.
-_MOST_COST: Final[Mapping[str, int]] = {"memory": 1024 * 1024, "passes": 256, "lanes": 16}
+SET_BYTES: Final = 16
+# What a file may ask of whoever opens it; ours ask for less.
+_MOST_COST: Final[Mapping[str, int]] = {"memory": 256 * 1024, "passes": slots.MOST_PASSES, "lanes": 4}
 _LENGTH: Final = struct.Struct(">I")
 DAMAGED: Final = "was cut, altered or put together from several files. Take another copy of it."
 CLOSED: Final = "This is not the passphrase, or not the key, that this backup was made for."
@@ -43,6 +46,16 @@ class To:
     kind: str
     public: bytes
     params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a file of a backup says of it: its id and its broker's (hex), when it was made, and how many bytes the file has when it is opened."""
+
+    set_id: str
+    broker: str
+    made_at: dt.datetime
+    bytes: int
 
 
 def to_passphrase(passphrase: str) -> To:
@@ -117,8 +130,10 @@ class Reader:
             told = json.loads(self._header)
             self.file, self.kind, self.set_id = str(told["file"]), str(told["kind"]), bytes.fromhex(told["set"])
             self._params, self._wrapped = dict(told["params"]), base64.b64decode(told["key"], validate=True)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise self._damaged() from None
+        if len(self.set_id) != SET_BYTES:
+            raise self._damaged()
 
     def _damaged(self) -> BackupRefused:
         return BackupRefused(f"{self._name} {DAMAGED}")
@@ -140,9 +155,22 @@ class Reader:
     def _stretched(self, text: str) -> bytes:
         cheap = all(type(self._params.get(name)) is int and self._params[name] <= most for name, most in _MOST_COST.items())
         try:
-            return slots.private_of(PASSPHRASE, text, self._params) if cheap else b""
+            return slots.private_of(PASSPHRASE, text, self._params) if cheap and isinstance(self._params.get("salt"), str) else b""
         except Unsealable:
             raise self._damaged() from None
+
+    def manifest(self, piece: bytes) -> Manifest:
+        """What piece 0 says. Who made a file may be anybody who knows a public key: raises `BackupRefused` for whatever is no manifest, or another file's."""
+        try:
+            told = json.loads(piece)
+            if told["v"] != VERSION:
+                raise BackupRefused(f"{self._name} is of a newer version of Proffer. Install that, or a newer one.")
+            found = Manifest(str(told["set"]), str(told["broker"]), dt.datetime.fromisoformat(told["made_at"]), int(told["bytes"]))
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            raise self._damaged() from None
+        if found.set_id != self.set_id.hex() or found.made_at.tzinfo is None:
+            raise self._damaged()
+        return found
 
     def pieces(self, secret: bytes) -> Iterator[bytes]:
         """The manifest's bytes, then the content, each piece only after it was authenticated; `BackupRefused` where one is not, or the end is missing."""

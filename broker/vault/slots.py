@@ -22,6 +22,7 @@ from broker.db import Store
 from broker.errors import Unsealable
 from broker.vault import derive
 from broker.vault.envelope import Place, public_of, seal_to, unseal_with
+from broker.vault.files import sync_folder
 from broker.vault.models import slots
 
 KEY_FILE, PASSPHRASE, RECOVERY_KEY = "key_file", "passphrase", "recovery_key"
@@ -74,23 +75,13 @@ def write_key_file(path: Path) -> None:
         file.write(os.urandom(KEY_FILE_BYTES))
         file.flush()
         os.fsync(file.fileno())
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def put_in_place(fresh: Path, path: Path) -> None:
     """Put a new key file in the place of the old one, durably and at once."""
     fresh.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    """Make the name of a new file durable too; elsewhere than on POSIX a folder cannot be opened."""
-    if os.name == "posix":
-        folder = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    sync_folder(path.parent)
 
 
 def new_recovery_key() -> str:

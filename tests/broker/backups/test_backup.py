@@ -77,7 +77,7 @@ def test_two_private_files_come_back_as_they_were(pair: tuple[copies.Pair, str],
     with closing(sqlite3.connect(keys)) as store:
         assert store.execute("SELECT count(*) FROM processes").fetchone() == (0,)
         assert store.execute("SELECT count(*) FROM slots").fetchone() == (len(broker.vault.slots()),)
-    assert not list(broker.settings.data_dir.glob("copying-*"))
+    assert not list(broker.settings.data_dir.glob("copying*"))
 
 
 def test_files_of_two_backups_or_with_each_others_names_are_refused(pair: tuple[copies.Pair, str], broker: Broker, tmp_path: Path) -> None:
@@ -97,13 +97,17 @@ def test_files_of_two_backups_or_with_each_others_names_are_refused(pair: tuple[
         read(first, private, tmp_path / "c")
 
 
-def test_only_the_newest_is_kept_and_others_brokers_stay(pair: tuple[copies.Pair, str], broker: Broker, shelf: Path) -> None:
-    """A series of keys would open what was erased."""
+def test_only_the_newest_of_each_form_is_kept_and_others_brokers_stay(pair: tuple[copies.Pair, str], broker: Broker, shelf: Path) -> None:
+    """A series of keys would open what was erased; but the broker's own backups and those made by hand do not replace each other."""
     foreign = shelf / "proffer-00000000-20260101T000000Z-00000000-keys.backup"
     foreign.write_bytes(b"another broker's")
-    again = copies.make(broker, shelf, None)
-    assert sorted(path.name for path in shelf.iterdir()) == sorted([again.data.name, again.keys.name, foreign.name])
-    assert not again.is_sealed
+    made, _ = pair
+    own = copies.make(broker, shelf, None)
+    assert not own.is_sealed
+    assert sorted(path.name for path in shelf.iterdir()) == sorted(path.name for path in (made.data, made.keys, own.data, own.keys, foreign))
+    again = copies.make(broker, shelf, backups.to_recipient(backups.new_recipient()[1]))
+    own = copies.make(broker, shelf, None)
+    assert sorted(path.name for path in shelf.iterdir()) == sorted(path.name for path in (again.data, again.keys, own.data, own.keys, foreign))
 
 
 def test_what_cannot_be_done_leaves_the_old_backup(pair: tuple[copies.Pair, str], broker: Broker, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +176,7 @@ def test_it_is_done_again_where_keys_went_meanwhile(broker: Broker, alice: Brows
 
 def test_from_the_command_line_and_back(app: Flask, broker: Broker, alice: Browser, shelf: Path, tmp_path: Path, settings: Settings) -> None:
     """While the broker runs; then checked, refused where something is, and put back where nothing is."""
-    made = command(settings, "backup", str(shelf), "--passphrase", typed=f"{PASSPHRASE}\n")
+    made = command(settings, "backup", str(shelf), "--ask-passphrase", typed=f"{PASSPHRASE}\n")
     assert made.returncode == 0, made.stderr
     assert [Path(line).parent for line in made.stdout.splitlines()] == [shelf, shelf]
     checked = command(settings, "restore", str(shelf), "--check", typed=f"{PASSPHRASE}\n")
@@ -212,7 +216,7 @@ def test_without_the_key_file_it_asks_for_a_slot(app: Flask, broker: Broker, she
 
 def test_wrong_use_is_told(settings: Settings, shelf: Path) -> None:
     for arguments, word in (
-        (["backup"], "Name the directory"), (["backup", str(shelf), "--to", "nobody"], "new-recipient"), (["backup", str(shelf), "--passphrase", "--to", "x"], "not to both"),
+        (["backup"], "Name the directory"), (["backup", str(shelf), "--to", "nobody"], "new-recipient"), (["backup", str(shelf), "--ask-passphrase", "--to", "x"], "not to both"),
     ):  # fmt: skip
         run = command(settings, *arguments)
         assert (run.returncode, word in run.stderr) == (2, True), run.stderr

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from makers import Browser, Clock, page_visit
+from makers import ORIGIN, Browser, Clock, page_visit
 
 from broker import close_app, create_app
-from broker.backups import copies
+from broker.backups import copies, names
 from broker.config import Settings, WrongSetting
 from broker.db import KEYS, Store
 from broker.errors import Unsealable
@@ -67,12 +67,12 @@ def test_the_old_epoch_goes_only_after_a_backup_that_opens(app: Flask, forgotten
 
         monkeypatch.setattr(where, name, call)
 
-    for where, name in ((Vault, "destroy"), (Vault, "renew_person"), (epochs, "begin"), (epochs, "move"), (copies, "opened_once"), (epochs, "finish"), (copies, "renew_keys")):
+    for where, name in ((Vault, "destroy"), (Vault, "renew_person"), (epochs, "begin"), (epochs, "move"), (copies, "try_opening"), (epochs, "finish"), (copies, "renew_keys")):
         noted(where, name)
     assert actions.shred(broker) == 1
-    assert order == ["destroy", "renew_person", "begin", "move", "opened_once", "finish", "renew_keys", "opened_once"]
+    assert order == ["destroy", "renew_person", "begin", "move", "try_opening", "finish", "renew_keys", "try_opening"]
     assert len(list(shelf.iterdir())) == 2
-    pair = copies.find(shelf)
+    pair = names.find(shelf)
     store = Store(pair.keys, KEYS)
     with store.reading() as tx:
         assert [row[0] for row in tx.exec_driver_sql("SELECT state FROM epochs ORDER BY epoch")] == states(app) == ["destroyed", "active"]
@@ -154,6 +154,14 @@ def test_the_pages_say_whether_there_is_a_backup(app: Flask, forgotten: Browser)
     object.__setattr__(broker, "settings", replace(broker.settings, backup_dir=""))
     assert said in forgotten.get("/erase").text
     assert said in forgotten.get("/activity/forget?kind=page_visit&site=shop.example").text
+
+
+def test_the_page_and_the_how_to_say_what_opens_nevertheless(app: Flask, alice: Browser) -> None:
+    """A sealed backup from before an erasure holds what was erased."""
+    assert "a sealed backup from before</strong> still opens" in alice.get("/erase").text
+    how_to = app.test_client().get("/docs/how-to/erase", base_url=ORIGIN, follow_redirects=True).text
+    assert "before the erasure</strong> still opens" in how_to
+    assert "proffer-…-keys.backup" in how_to
 
 
 def test_a_backup_beside_the_data_is_refused(settings: Settings) -> None:

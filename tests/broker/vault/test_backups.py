@@ -114,10 +114,48 @@ def test_pieces_of_another_file_do_not_fit() -> None:
 
 def test_a_file_cannot_ask_for_endless_memory() -> None:
     raw = written(backups.to_passphrase(PASSPHRASE), b"content")
-    for name, value in (("memory", 2**40), ("passes", 10**9), ("memory", 1), ("passes", "3")):
+    for name, value in (("memory", 2**40), ("memory", 256 * 1024 + 1), ("passes", 65), ("lanes", 5), ("lanes", -1), ("memory", 1), ("passes", "3"), ("salt", 5), ("salt", None)):
         head, pieces = frames(raw)
         told = json.loads(head[len(backups.MAGIC) + 4 :])
         told["params"][name] = value
         header = json.dumps(told, sort_keys=True).encode()
         with pytest.raises(BackupRefused):
             opened(backups.MAGIC + len(header).to_bytes(4, "big") + header + b"".join(pieces), PASSPHRASE)
+
+
+def test_what_ours_ask_for_is_allowed() -> None:
+    for name, most in backups._MOST_COST.items():
+        assert {**slots.START, "passes": slots.MOST_PASSES}[name] <= most
+
+
+@pytest.mark.parametrize("header", [b"[" * 4000, b"[]", b"5", b'{"file": 5}', json.dumps({"file": "data", "set": "00", "kind": "", "params": {}, "key": ""}).encode()])
+def test_a_strange_header_is_refused(header: bytes) -> None:
+    with pytest.raises(BackupRefused, match="was cut, altered"):
+        Reader(io.BytesIO(backups.MAGIC + len(header).to_bytes(4, "big") + header), "proffer-data.backup")
+
+
+MADE = {"v": 1, "set": "00" * 16, "broker": "ab", "made_at": "2026-01-01T00:00:00Z", "bytes": 7}
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    ["[" * 100_000, "[]", "{}", *(json.dumps({**MADE, **wrong}) for wrong in ({"made_at": 5}, {"made_at": "2026-01-01"}, {"bytes": "x"}, {"bytes": None}, {"set": "11" * 16}))],
+)
+def test_a_strange_manifest_is_refused(manifest: str) -> None:
+    """Whoever knows a public key can seal something to it."""
+    private, public = backups.new_recipient()
+    reader = Reader(io.BytesIO(written(backups.to_recipient(public), b"content")), "proffer-data.backup")
+    next(reader.pieces(reader.secret(private)))
+    with pytest.raises(BackupRefused, match="was cut, altered"):
+        reader.manifest(manifest.encode())
+
+
+def test_a_manifest_of_now_is_read_and_one_of_later_is_refused() -> None:
+    """An earlier one named the schemas as well, which nobody reads."""
+    private, public = backups.new_recipient()
+    reader = Reader(io.BytesIO(written(backups.to_recipient(public), b"content")), "proffer-data.backup")
+    assert reader.secret(private)
+    found = reader.manifest(json.dumps({**MADE, "schemas": {"data": "1"}}).encode())
+    assert (found.made_at.isoformat(), found.bytes, found.set_id) == ("2026-01-01T00:00:00+00:00", 7, "00" * 16)
+    with pytest.raises(BackupRefused, match="newer version"):
+        reader.manifest(json.dumps({**MADE, "v": 2}).encode())
