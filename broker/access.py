@@ -221,5 +221,5 @@ def setup(app: Flask) -> None:
     def _offer_nonce(response: Response) -> Response:
         if "DPoP" in request.headers:
             broker = current.broker()
-            response.headers["DPoP-Nonce"] = dpop.nonce(broker.vault.nonce_key, broker.now())
+            response.headers.add("DPoP-Nonce", dpop.nonce(broker.vault.nonce_key, broker.now()))
         return response

@@ -78,9 +78,8 @@ def kept(body: bytes) -> Response:
 
 def _dress(response: Response, *, https: bool) -> Response:
     form_action = " ".join(("'self'", *g.get("form_action_origins", ())))
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(nonce=csp_nonce(), form_action=form_action)
     # Nobody has set any of these before, and looking for each would cost more than adding all.
-    response.headers.extend(FIXED)
+    response.headers.extend({"Content-Security-Policy": CONTENT_SECURITY_POLICY.format(nonce=csp_nonce(), form_action=form_action), **FIXED})
     response.headers["Cache-Control"] = _caching(response)
     if https:
         response.headers["Strict-Transport-Security"] = "max-age=31536000"

@@ -142,7 +142,7 @@ def setup(app: Flask) -> None:
     @app.after_request
     def _say_number(response: Response) -> Response:
         # An answer given before anything else was asked, to a preflight, has one too.
-        response.headers["Request-Id"] = g.get("request_id") or new_request_id()
+        response.headers.add("Request-Id", g.get("request_id") or new_request_id())
         return response
 
     app.register_error_handler(errors.BrokerError, respond)

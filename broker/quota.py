@@ -43,6 +43,6 @@ def setup(app: Flask) -> None:
     def _write(response: Response) -> Response:
         told: list[Left] = [*g.get("quotas", {}).values()]
         if told:
-            response.headers["RateLimit-Policy"] = ", ".join(f'"{each.name}";q={each.quota};w={each.window}' for each in told)
-            response.headers["RateLimit"] = ", ".join(f'"{each.name}";r={each.left};t={each.reset}' for each in told)
+            response.headers.add("RateLimit-Policy", ", ".join(f'"{each.name}";q={each.quota};w={each.window}' for each in told))
+            response.headers.add("RateLimit", ", ".join(f'"{each.name}";r={each.left};t={each.reset}' for each in told))
         return response
