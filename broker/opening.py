@@ -111,7 +111,8 @@ def _opened(settings: Settings, now: Callable[[], dt.datetime], fetch: Callable[
         marks.clear_mark(heads, marks.ADOPTED)
     elif marks.mark(heads, marks.BROKER) not in {None, vault.broker_id}:
         raise NoKey("keys.db is another broker's than heads.db. Put the files back that belong together; nothing was changed.")
-    migrations.let_go(where)
+    if not vault.sealed:
+        migrations.let_go(where, vault.broker_id)
     writer = Writer(data.engine, release=lambda: ballast.release(settings.data_dir))
     return Broker(settings, data, keys, heads, vault, writer, Limits(settings), Clock(now, heads), fetch or Fetcher(), release)
 

@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from flask import Flask
@@ -20,6 +21,7 @@ from broker.factors.actions import sweep as sweep_challenges
 from broker.imports.actions import sweep as sweep_imports
 from broker.ledger.checkpoints import Inconsistent, sign
 from broker.ledger.checkpoints import sweep as sweep_checkpoints
+from broker.migrations import let_go
 from broker.oauth.actions import sweep
 from broker.opening import Broker
 from broker.people.actions import sweep as sweep_links
@@ -63,10 +65,16 @@ def _look_at_clock(broker: Broker) -> None:
         log.warning("this computer's clock is %s behind the broker's time, which never goes back; see: broker clock --help", broker.now.behind)
 
 
+def _let_old_keys_go(broker: Broker) -> None:
+    """A broker that started sealed was upgraded too: once it is open, the copy of its keys from before goes."""
+    if not broker.vault.sealed:
+        let_go(Path(broker.settings.backup_dir or broker.settings.data_dir), broker.vault.broker_id)
+
+
 # What is done every half minute; each by itself, so that one that cannot be done keeps none from being done.
 STEPS: Final[tuple[Callable[[Broker], object], ...]] = (
     lambda broker: broker.vault.lock_idle(broker.settings.lock_after), lambda broker: broker.vault.share(), sweep, sweep_challenges, sweep_links, expire, shred,
-    sweep_imports, sweep_checkpoints, _look_at_clock, lambda broker: ballast.keep(broker.settings.data_dir),
+    sweep_imports, sweep_checkpoints, _look_at_clock, _let_old_keys_go, lambda broker: ballast.keep(broker.settings.data_dir),
 )  # fmt: skip
 
 

@@ -183,6 +183,8 @@ def _operator(entry: Entry, who: str) -> str:
         return "The operator looked at your terms."
     if entry.get("did") == "backup":
         return "The operator made a backup of everything here, sealed."
+    if entry.get("did") == "own_backup":
+        return "The broker made a backup of everything here for its operator, before keys of what was erased were destroyed."
     return "The operator did something to your account."
 
 

@@ -138,9 +138,9 @@ def _copied(stores: Mapping[str, Store], where: Path) -> Path:
     return folder
 
 
-def let_go(where: Path, broker_id: bytes = b"") -> None:
-    """Once this broker's vault is open: of its copies from before an upgrade keep the newest, without its keys. Without `broker_id` nothing is done."""
-    folders = _folders(where, broker_id) if broker_id else []
+def let_go(where: Path, broker_id: bytes) -> None:
+    """Once this broker's vault is open: of its copies from before an upgrade keep the newest, without its keys."""
+    folders = _folders(where, broker_id)
     try:
         for folder in folders:
             wipe(folder / "keys.db")

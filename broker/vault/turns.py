@@ -27,7 +27,7 @@ class Turns:
             self._depth += 1
             stack.callback(self._end)
             if self._depth == 1 and fcntl is not None:
-                file = stack.enter_context(self._path.open("a"))
+                file = stack.enter_context(os.fdopen(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)))
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
