@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from babel.dates import format_date, format_timedelta
+from babel.dates import format_date, format_skeleton, format_timedelta
 from babel.numbers import format_currency, get_currency_precision
 from flask import Flask, Response, current_app, g, make_response, render_template, request, url_for
 from markupsafe import Markup
@@ -64,6 +64,7 @@ def setup(app: Flask, settings: Settings) -> None:
     app.jinja_env.globals["sandbox"] = settings.sandbox
     app.add_template_filter(local_time)
     app.add_template_filter(local_day)
+    app.add_template_filter(local_month)
     app.add_template_filter(iso_time)
     app.add_template_filter(ago)
     app.add_template_filter(money)
@@ -132,6 +133,11 @@ def local_time(moment: datetime) -> str:
 def local_day(day: date) -> str:
     """A day as it stands, such as "3 Mar 2027": days are already counted in some zone, so none is applied."""
     return format_date(day, "medium", locale=_language())
+
+
+def local_month(day: date) -> str:
+    """The month of a day, such as "Mar 2027"."""
+    return format_skeleton("yMMM", day, locale=_language())
 
 
 def iso_time(moment: datetime) -> str:

@@ -27,7 +27,7 @@ LEAVES = {
     "grants": {"sentences", "agreements", "statements", "agreed", "details", "files", "cuts"},
     "vendors": {"words", "checks", "documents"},
     "oauth": {"gate", "assertion", "dpop", "callers"},
-    "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering"},
+    "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering", "finding"},
     "backups": {"copies", "names"},
     "exports": {"periods"},
     "restores": {"checks"},
@@ -62,7 +62,7 @@ GATES = {
 }  # fmt: skip
 # What is joined into the one file that checks bundles beside nothing but `cryptography`.
 VERIFIER = [ROOT / "broker" / "ledger" / f"{name}.py" for name in ("merkle", "notes", "verifier")]
-GROUND = {"ballast", "clock", "config", "errors", "db", "writer", "opening", "fetching", "migrations", "limits", "rows", "words"}
+GROUND = {"ballast", "clock", "config", "errors", "db", "writer", "opening", "fetching", "migrations", "limits", "rows", "words", "plots"}
 # They put the whole together.
 TOP = {"__init__", "__main__", "serving", "demo", "synthetic", "refresh"}
 # Tables that belong to nobody in the household.

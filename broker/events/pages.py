@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import Connection
 
-from broker import current, errors, layout
+from broker import current, errors, layout, plots
 from broker import rows as shown_rows
 from broker.confirming import fresh_to_forget
-from broker.events import actions, queries
+from broker.events import actions, finding, queries
 from broker.events.queries import Wanted
 from broker.events.sites import site_of
 from broker.grants import queries as grants
@@ -34,10 +34,14 @@ TABS: Final = {
     "purchases": ("Purchases", ("purchase", "return", "subscription")),
 }
 _DAYS: Final = {"from": "first", "to": "last"}
-_PLAIN: Final = ("kind", "from", "to", "site", "class", "category")
+_PLAIN: Final = ("kind", "from", "to", "site", "class", "category", "words")
 _OLDER: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)~([0-9a-f]{32})", re.ASCII)
 _BATCH: Final = re.compile(r"[0-9a-f]{32}")
 _MOST_SITES: Final = 50
+_MOST_PRICED: Final = 20
+_MOST_LEFT: Final = 10
+# What has a price and can be seen more than once.
+_PRICED: Final = ("product_view", "cart", "purchase")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,11 @@ class Filters:
     def beyond_counters(self) -> bool:
         """Whether it asks for what the counters of days and kinds do not know."""
         return bool(self.wanted.site or self.wanted.site_class or self.wanted.category)
+
+    @property
+    def words(self) -> str:
+        """The words that are looked for."""
+        return self.said["words"]
 
     @property
     def is_whole(self) -> bool:
@@ -82,6 +91,8 @@ def read_filters(tab: str, form: Mapping[str, str]) -> Filters:
     site = _site(said["site"])
     if site is None:
         mistakes["site"] = f"“{said['site']}” is no site. Write one such as shop.example."
+    if len(said["words"]) > finding.LONGEST_TEXT:
+        mistakes["words"] = f"This is too long. Write at most {finding.LONGEST_TEXT} letters."
     known = {"kind": TABS[tab][1], "class": SITE_CLASSES, "category": CATEGORIES}
     mistakes |= {name: f"“{said[name]}” is none of these. Choose one of the list." for name, values in known.items() if said[name] and said[name] not in values}
     kinds = (said["kind"],) if said["kind"] in TABS[tab][1] else TABS[tab][1]
@@ -128,28 +139,64 @@ def _list(tab: str) -> Any:
     if filters.mistakes:
         return render_template("events/list.html", **_frame(filters), days=[], figures=[], empty=False, failed=True), 422
     with broker.reading() as tx:
-        own = queries.own(tx, who.ring, filters.wanted, below)
-        totals = queries.totals(tx, who.person_id, filters.wanted.first, filters.wanted.last)
-        empty = not own.events and not totals and not queries.totals(tx, who.person_id)
-        sites, cut = queries.sites(tx, who.ring, filters.wanted) if tab == "sites" and below is None else ([], False)
+        found = finding.find(tx, who.ring, filters.wanted, filters.words) if filters.words else None
+        own = queries.Own(found.events, None) if found else queries.own(tx, who.ring, filters.wanted, below)
+        numbers = {} if found else _numbers(tx, filters)
+        empty = not own.events and not numbers and not queries.totals(tx, who.person_id)
+        more = _more(tx, filters) if below is None and not found else {}
         extensions = grants.ids(tx, who.person_id)
-        of_tab = _counted(tx, filters, totals)
+    of_kind: Counter[str] = Counter()
+    for (_, kind), number in (numbers or {}).items():
+        of_kind[kind] += number
     older = _address(filters, older=f"{own.older[1]}~{own.older[2]}") if own.older else ""
     return render_template(
-        "events/list.html", **_frame(filters), days=_by_day(own.events, extensions), total=None if of_tab is None else sum(of_tab.values()),
-        figures=shown_rows.counted(of_tab or {}), empty=empty, older=older, first=_address(filters) if below else "",
-        sites=sites[:_MOST_SITES], more_sites=len(sites) - _MOST_SITES, cut=cut,
+        "events/list.html", **_frame(filters), days=_by_day(own.events, extensions), total=None if numbers is None else of_kind.total(), found=found,
+        figures=shown_rows.counted(of_kind), empty=empty, older=older, first=_address(filters) if below else "",
+        plot=_plot(filters, numbers) if numbers and below is None else None, **more,
     )  # fmt: skip
 
 
-def _counted(tx: Connection, filters: Filters, totals: Mapping[str, int]) -> dict[str, int] | None:
-    """How many events of each kind match; None where neither the counters know nor few enough could match to be counted one by one."""
-    of_tab = {kind: number for kind, number in totals.items() if kind in filters.wanted.kinds}
+def _numbers(tx: Connection, filters: Filters) -> dict[tuple[dt.date, str], int] | None:
+    """How many events match by day and kind; None where neither the counters know nor few enough could match to be counted one by one."""
+    by_counters = queries.per_day(tx, person().person_id, filters.wanted)
     if not filters.beyond_counters:
-        return of_tab
-    if sum(of_tab.values()) > queries.CANDIDATES:
+        return by_counters
+    if sum(by_counters.values()) > queries.CANDIDATES:
         return None
-    return Counter(kind for kind, _, _ in queries.matching(tx, person().ring, filters.wanted))
+    return Counter((day, kind) for kind, day, _ in queries.matching(tx, person().ring, filters.wanted))
+
+
+def _more(tx: Connection, filters: Filters) -> dict[str, Any]:
+    """What the first page of some tabs says above its list."""
+    ring, wanted = person().ring, filters.wanted
+    if filters.tab == "sites":
+        sites, cut = queries.sites(tx, ring, wanted)
+        return {"sites": sites[:_MOST_SITES], "more_sites": len(sites) - _MOST_SITES, "cut": cut}
+    if filters.tab == "products":
+        priced = finding.prices(tx, ring, replace(wanted, kinds=_PRICED if wanted.kinds == TABS["products"][1] else wanted.kinds))
+        return {"priced": priced[:_MOST_PRICED], "more_priced": len(priced) - _MOST_PRICED}
+    if filters.tab == "carts" and "cart_abandoned" in wanted.kinds:
+        return {"left": _by_day(queries.own(tx, ring, replace(wanted, kinds=("cart_abandoned",))).events[:_MOST_LEFT], set())}
+    return {}
+
+
+def _plot(filters: Filters, numbers: Mapping[tuple[dt.date, str], int]) -> dict[str, Any] | None:
+    """The plot of what matches, by tab or, inside of one, by kind; None where all of it is of one day."""
+    days = sorted(day for day, _ in numbers)
+    if days[0] == days[-1]:
+        return None
+    if filters.tab or filters.said["kind"]:
+        names = {kind: KINDS[kind].label for kind in filters.wanted.kinds}
+        counted: Mapping[tuple[dt.date, str], int] = numbers
+    else:
+        group = {kind: label for label, kinds in list(TABS.values())[1:] for kind in kinds}
+        names = {label: label for label, _ in list(TABS.values())[1:]}
+        counted = Counter[tuple[dt.date, str]]()
+        for (day, kind), number in numbers.items():
+            counted[day, group[kind]] += number
+    drawn = plots.over_time(counted, list(names), days[0], days[-1])
+    zoomed = {bar.first: _address(filters, **{"from": bar.first.isoformat(), "to": bar.last.isoformat()}) for bar in drawn.bars if bar.total}
+    return {"it": drawn, "names": list(names.values()), "zoomed": zoomed, "most": max(drawn.bars, key=lambda bar: bar.total)}
 
 
 def _by_day(found: list[Event], extensions: set[str]) -> list[tuple[dt.date, list[dict[str, Any]]]]:
@@ -223,8 +270,16 @@ def _forgotten(number: int) -> str:
 @signed_in
 def forget_page() -> Any:
     """What would be forgotten, counted, before anything is."""
-    filters = read_filters(_tab(request.args), request.args)
+    filters = _to_forget(request.args)
     return _ask(filters, 422 if filters.mistakes else 200)
+
+
+def _to_forget(form: Mapping[str, str]) -> Filters:
+    """The filters of an address or a form of the page that forgets, which chooses by what the database can see."""
+    filters = read_filters(_tab(form), form)
+    if filters.words:
+        filters.mistakes["words"] = "Words cannot choose what is forgotten: choose days, a site, a kind or a category, or forget single events."
+    return filters
 
 
 def _tab(form: Mapping[str, str]) -> str:
@@ -252,7 +307,7 @@ def _ask(filters: Filters, status: int = 200, mistakes: dict[str, str] | None = 
 def forget_many() -> Any:
     """Erase a range, a site or a kind for good: exactly the number that its person was shown."""
     broker, who, form = current.broker(), person(), request.form
-    filters = read_filters(_tab(form), form)
+    filters = _to_forget(form)
     if filters.mistakes:
         return _ask(filters, 422)
     if filters.is_whole:

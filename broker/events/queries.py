@@ -32,6 +32,11 @@ COLUMNS: Final = (events.c.kind, events.c.day, events.c.event_tag, events.c.body
 _RANGE: Final = select(*COLUMNS).where(
     events.c.person_id == bindparam("person"), events.c.kind == bindparam("of_kind"), events.c.day.between(bindparam("first"), bindparam("last"))
 )
+_PER_DAY: Final = Prepared(
+    select(counts.c.day, counts.c.kind, counts.c.number).where(
+        counts.c.person_id == bindparam("person"), counts.c.day.between(bindparam("first"), bindparam("last"))
+    )
+)
 # Beyond these SQL is asked less, and the policy judges more: a statement has its bounds.
 VALUES: Final = 2000
 PAIRS: Final = 50
@@ -244,7 +249,8 @@ class Own:
     older: tuple[str, str, str] | None
 
 
-def _own_rows(tx: Connection, ring: Keyring, wanted: Wanted, last: dt.date) -> Iterator[AnyRow]:
+def own_rows(tx: Connection, ring: Keyring, wanted: Wanted, last: dt.date) -> Iterator[AnyRow]:
+    """Sealed rows of the person's own events up to a day, those of the newest day first, and of one day in no order."""
     ranges = []
     for kind in wanted.kinds:
         statement = _RANGE.where(*wanted.conditions(kind, ring)).order_by(events.c.day.desc())
@@ -267,7 +273,7 @@ def own(tx: Connection, ring: Keyring, wanted: Wanted, below: tuple[str, str, st
         day.clear()
         return len(shown) > PAGE
 
-    for row in _own_rows(tx, ring, wanted, last):
+    for row in own_rows(tx, ring, wanted, last):
         if row.day != current:
             if close():
                 break
@@ -326,7 +332,7 @@ def sites(tx: Connection, ring: Keyring, wanted: Wanted) -> tuple[list[Visited],
     """The sites of the newest 2,000 visits that match, the most visited first; and whether there were more visits than that."""
     opened, seen = Opener(ring), 0
     found: dict[str, Visited] = {}
-    for row in _own_rows(tx, ring, replace(wanted, kinds=("page_visit",)), wanted.last or LAST_DAY):
+    for row in own_rows(tx, ring, replace(wanted, kinds=("page_visit",)), wanted.last or LAST_DAY):
         if seen == PREVIEW_CANDIDATES:
             break
         seen += 1
@@ -351,6 +357,13 @@ def bought_at(tx: Connection, ring: Keyring, domain: str) -> bool:
     tag = ring.tag("purchase", "events", "domain")(site.domain if site else domain)
     mine = (events.c.person_id == ring.person_id) & (events.c.kind == "purchase") & (events.c.domain_tag == tag)
     return tx.execute(select(events.c.day).where(mine).limit(1)).first() is not None
+
+
+def per_day(tx: Connection, person_id: bytes, wanted: Wanted) -> dict[tuple[dt.date, str], int]:
+    """How many events there are by day and kind, by the counters, which know days and kinds alone; days are UTC days."""
+    days = (wanted.first or FIRST_DAY, wanted.last or LAST_DAY)
+    found = _PER_DAY.run(tx, {"person": person_id, "first": days[0], "last": days[1]})
+    return {(dt.date.fromisoformat(day), kind): number for day, kind, number in found if number and kind in wanted.kinds}
 
 
 def totals(tx: Connection, person_id: bytes, first: dt.date | None = None, last: dt.date | None = None) -> dict[str, int]:
