@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Column, Connection, LargeBinary, Table, delete, func, insert, select, update
 
 from broker.db import metadata
+from broker.events import actions as event_actions
 from broker.events.models import counts, events, shreds
 from broker.exports import actions as exports
 from broker.factors.models import recovery_codes
@@ -176,3 +177,4 @@ def _count_again(tx: Connection, person_id: bytes) -> None:
     mine = select(events.c.person_id, events.c.day, events.c.kind, func.count()).where(events.c.person_id == person_id)
     columns: Sequence[str] = ("person_id", "day", "kind", "number")
     tx.execute(insert(counts).from_select(columns, mine.group_by(events.c.person_id, events.c.day, events.c.kind)))
+    event_actions.outdate_all(tx, person_id)
