@@ -263,9 +263,8 @@ def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget
             rows = [{"person_id": person_id, "event_tag": row.event_tag, "day": row.day} for row in found]
             tx.execute(upsert(forgotten).on_conflict_do_nothing(), rows)
         _count(tx, person_id, {of: -number for of, number in Counter((row.day, row.kind) for row in found).items()})
-        months = {(row.kind, f"{row.day:%Y-%m}") for row in found}
-        outdate(tx, person_id, months)
-        _to_shred(tx, person_id, months, at)
+        outdate(tx, person_id, {(row.kind, f"{row.day:%Y-%m}") for row in found})
+        _to_shred(tx, person_id, {(row.kind, f"{row.day:%Y-%m}") for row in found}, at)
         deleted += len(found)
     if deleted:
         drop_answers(tx, person_id)

@@ -1,7 +1,7 @@
 """Money and time, put together from totals by month, shop, site and class of site: pure. Money of two currencies is never added."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,25 +85,27 @@ class Time:
     """Where time goes: altogether, by class of site, by site, by month, and visits by month and class."""
 
     whole: Spell = field(default_factory=Spell)
-    by_class: dict[str, Spell] = field(default_factory=dict)
-    by_site: dict[str, Spell] = field(default_factory=dict)
-    by_month: dict[str, Spell] = field(default_factory=dict)
+    by_class: defaultdict[str, Spell] = field(default_factory=lambda: defaultdict(Spell))
+    by_site: defaultdict[str, Spell] = field(default_factory=lambda: defaultdict(Spell))
+    by_month: defaultdict[str, Spell] = field(default_factory=lambda: defaultdict(Spell))
     visits: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def time(rows: Iterable[Any]) -> Time:
     """Visits and their time, from totals of page visits."""
-    found = Time()
+    found, by_both = Time(), defaultdict[tuple[str, str], Spell](Spell)
     for row in rows:
-        for site_class, spell in row.body.classes.items():
-            found.whole.add(*spell)
-            found.by_class.setdefault(site_class, Spell()).add(*spell)
-            found.by_site.setdefault(row.body.site, Spell()).add(*spell)
-            found.by_month.setdefault(row.month, Spell()).add(*spell)
-            found.visits[row.month, site_class] += spell[0]
+        for site_class, visits, dwell, known in row.body.classes():
+            found.by_site[row.body.site].add(visits, dwell, known)
+            by_both[row.month, site_class].add(visits, dwell, known)
+    # Of months and classes there are few, of sites many.
+    for (month, site_class), spell in by_both.items():
+        for each in (found.whole, found.by_class[site_class], found.by_month[month]):
+            each.add(spell.visits, spell.dwell, spell.known)
+        found.visits[month, site_class] = spell.visits
     return found
 
 
-def longest(by: dict[str, Spell]) -> list[tuple[str, Spell]]:
+def longest(by: Mapping[str, Spell]) -> list[tuple[str, Spell]]:
     """What took the most time first, or had the most visits where no time is known."""
     return sorted(by.items(), key=lambda each: (-each[1].dwell, -each[1].visits, each[0]))

@@ -26,7 +26,7 @@ from broker.vault.keys import Keyring
 ON_THE_SPOT: Final = 3000
 CHUNK: Final = 1000
 # How many of the newest purchases and returns are looked at for a page of what a person owns; thrice as many while they do not fill it.
-FIRST_LOOK, LAST_LOOK = 1000, 9000
+FIRST_LOOK, LAST_LOOK = 400, 10_800
 TAG_BYTES: Final = 16
 _BEFORE_TAG: Final = TAG_BYTES.to_bytes(4)
 FIRST_MONTH, LAST_MONTH = "0000-00", "9999-99"
@@ -43,8 +43,7 @@ def place_of(person_id: bytes, kind: str, month: str, tag: bytes) -> bytes:
     return head + _BEFORE_TAG + tag + tail
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """What is added up of one kind, month and site."""
 
     kind: str

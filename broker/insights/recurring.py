@@ -4,15 +4,15 @@ import calendar
 import datetime as dt
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeVar
 
-from broker.insights.totals import CHARGED, Order, digest
-from broker.words import joined
+from broker.insights.totals import CHARGED, Order
 
+T = TypeVar("T")
 LEAST: Final = 3
 # Of all charges of a thing so large a part must be regular: else it is bought when it is needed.
 SHARE: Final = Fraction(2, 3)
@@ -155,46 +155,46 @@ Orders = Iterable[tuple[str, Order]]
 _Key = tuple[str, str, str]
 
 
-def _groups(pairs: Iterable[tuple[_Key, str, Charge]]) -> Iterator[tuple[_Key, str, list[Charge]]]:
-    """((site, what, currency), name, charges) by what is charged; of several names the newest."""
-    charges: dict[_Key, list[Charge]] = {}
-    names: dict[_Key, tuple[dt.date, str]] = {}
-    for key, name, charge in pairs:
-        charges.setdefault(key, []).append(charge)
-        names[key] = max(names.get(key, (dt.date.min, "")), (charge.day, name))
-    for key in sorted(charges):
-        yield key, names[key][1], charges[key]
-
-
-def _title(order: Order) -> str:
-    return joined(line.name for line in order.lines) if order.lines else f"The same {order.things} things"
+def _groups(pairs: Iterable[tuple[_Key, T]]) -> list[tuple[_Key, list[T]]]:
+    """By what is charged, what was charged at least three times."""
+    found: dict[_Key, list[T]] = {}
+    for key, each in pairs:
+        found.setdefault(key, []).append(each)
+    return [(key, found[key]) for key in sorted(key for key, each in found.items() if len(each) >= LEAST)]
 
 
 def _charge(order: Order) -> Charge:
     return Charge(dt.date.fromisoformat(order.day), order.minor)
 
 
-def _regular(groups: Iterable[tuple[_Key, str, list[Charge]]]) -> list[Recurring]:
-    found = []
-    for (site, what, currency), name, charges in groups:
-        run = regular(_by_day(charges))
-        if run:
-            found.append(Recurring(site, what, name, currency, run[0], tuple(run[1]), told=False))
-    return found
+def _found(key: _Key, named: Iterable[tuple[str, Charge]]) -> list[Recurring]:
+    """What is regular of a thing's charges, if anything is; of several names the newest."""
+    listed = list(named)
+    run = regular(_by_day(charge for _, charge in listed))
+    name = max(listed, key=lambda each: (each[1].day, each[0]))[0]
+    return [Recurring(key[0], key[1], name, key[2], run[0], tuple(run[1]), told=False)] if run else []
 
 
 def found_in(purchases: Orders) -> list[Recurring]:
     """What is regular among purchases: first whole orders of the same things, then single things of what is left."""
     listed = list(purchases)
-    whole = _regular(_groups(((site, order.shape, order.currency), _title(order), _charge(order)) for site, order in listed if order.shape))
+    whole: list[Recurring] = []
+    for key, orders in _groups(((site, order.shape, order.currency), order) for site, order in listed if order.shape):
+        whole += _found(key, ((order.name, _charge(order)) for order in orders))
     taken = {(each.site, each.what, each.currency, charge.day.isoformat()) for each in whole for charge in each.charges}
-    rest = [(site, order) for site, order in listed if (site, order.shape, order.currency, order.day) not in taken]
-    lines = (
-        ((site, digest({line.identity}), line.currency), line.name, Charge(dt.date.fromisoformat(order.day), line.minor))
-        for site, order in rest for line in order.lines if line.identity and line.currency
+    # A thing that is always bought alone was looked at with the whole orders.
+    several = {(site, line.what) for site, order in listed for line in order.lines or ()}
+    lines = _groups(
+        ((site, line.what, line.currency), (order.day, line))
+        for site, order in listed if order.lines or (site, order.shape) in several
+        for line in order.parts()
+        if line.what and line.currency and (site, order.shape, order.currency, order.day) not in taken
     )  # fmt: skip
     known = {(each.site, each.what) for each in whole}
-    return whole + [each for each in _regular(_groups(lines)) if (each.site, each.what) not in known]
+    for key, charged in lines:
+        if key[:2] not in known:
+            whole += _found(key, ((line.name, Charge(dt.date.fromisoformat(day), line.minor)) for day, line in charged))
+    return whole
 
 
 def told_by(orders: Orders) -> list[Recurring]:
@@ -214,7 +214,7 @@ def told_by(orders: Orders) -> list[Recurring]:
         by_days = regular(charges)
         every = every_of(period) or (by_days[0] if by_days else None)
         ended = dt.date.fromisoformat(last.day) if last.action == "end" else None
-        found.append(Recurring(site, what, _title(charged[-1]), currency, every, tuple(charges), told=True, ended_on=ended))
+        found.append(Recurring(site, what, charged[-1].name, currency, every, tuple(charges), told=True, ended_on=ended))
     return found
 
 

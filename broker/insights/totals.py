@@ -2,14 +2,17 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from broker.words import joined
+
 # Of an order with more different things only how many they are is kept: that is a basket, and none of them a charge of its own.
 MOST_LINES: Final = 3
 CHARGED: Final = frozenset({"start", "renew"})
+# The classes below hold no cycles (`gc=False`): without them a page of thousands makes the collector walk everything the broker holds.
 MEMBERS: Final = {
     "page_visit": frozenset({"domain", "class", "dwell"}),
     "purchase": frozenset({"domain", "total", "items"}),
@@ -20,39 +23,57 @@ MEMBERS: Final = {
 ITEM_MEMBERS: Final = frozenset({"gtin", "sku", "product", "category", "price", "quantity"})
 
 
-class Visits(msgspec.Struct):
-    """Page visits at a site: by site class how many, how long in milliseconds, and of how many that is known."""
+class Visits(msgspec.Struct, gc=False):
+    """Page visits at a site: how many, how long in milliseconds, and of how many that is known; of a site's further classes the same by class.
+
+    Nearly every site has one class, and a page reads thousands of these, so that one stands by itself.
+    """
 
     site: str
     number: int
     first: str
     last: str
-    classes: dict[str, list[int]]
+    site_class: str
+    dwell: int = 0
+    known: int = 0
+    others: dict[str, list[int]] | None = None
+
+    def classes(self) -> Iterator[tuple[str, int, int, int]]:
+        """(class, visits, milliseconds, of how many visits those are known) of each class."""
+        further = (self.others or {}).items()
+        yield self.site_class, self.number - sum(spell[0] for _, spell in further), self.dwell, self.known
+        for site_class, (visits, dwell, known) in further:
+            yield site_class, visits, dwell, known
 
 
-class Line(msgspec.Struct, array_like=True):
-    """A thing of an order: what tells it from others, its name, and what all of its pieces cost (no currency: not known)."""
+class Line(msgspec.Struct, array_like=True, gc=False):
+    """A thing of an order: a digest of what tells it from others (empty where nothing does), its name, what all of its pieces cost (no currency: not known)."""
 
-    identity: str
+    what: str
     name: str
     minor: int
     currency: str
 
 
-class Order(msgspec.Struct, array_like=True):
-    """An order or a charge: its day, what it cost, a digest of what was in it, how many different things; the things, where they are few."""
+class Order(msgspec.Struct, array_like=True, gc=False):
+    """An order or a charge: its day, what it cost, a digest of the things in it, how many different ones, their names; the things of two or three."""
 
     day: str
     minor: int
     currency: str
     shape: str
     things: int
-    lines: list[Line]
+    name: str
+    lines: list[Line] | None = None
     action: str = ""
     period: str = ""
 
+    def parts(self) -> list[Line]:
+        """Its things, where they are few."""
+        return [Line(self.shape, self.name, self.minor, self.currency)] if self.things == 1 else self.lines or []
 
-class Trade(msgspec.Struct):
+
+class Trade(msgspec.Struct, gc=False):
     """Purchases, returns or charges at a shop: how many, how many pieces, of how many no price is known, and sums by currency in minor units."""
 
     site: str
@@ -65,7 +86,7 @@ class Trade(msgspec.Struct):
     orders: list[Order] = []
 
 
-class Sums(msgspec.Struct):
+class Sums(msgspec.Struct, gc=False):
     """`Trade` without its orders, which only a look for what comes again and again needs."""
 
     site: str
@@ -115,7 +136,7 @@ def digest(identities: set[str]) -> str:
 def _line(item: Mapping[str, Any]) -> Line:
     price = item.get("price")
     minor, currency = (price["amount_minor"] * item.get("quantity", 1), price["currency"]) if price else (0, "")
-    return Line(identity(item), name_of(item), minor, currency)
+    return Line(digest({identity(item)}), name_of(item), minor, currency)
 
 
 def order_of(day: str, event: Event) -> Order | None:
@@ -125,8 +146,10 @@ def order_of(day: str, event: Event) -> Order | None:
         return None
     currency, minor = next(iter(cost.items())) if len(cost) == 1 else ("", 0)
     things = len({identity(item) for item in items})
-    lines = [_line(item) for item in items] if things <= MOST_LINES and len(items) <= MOST_LINES else []
-    return Order(day, minor, currency, shape_of(items), things, lines, event.get("action", ""), event.get("period", ""))
+    few = things <= MOST_LINES and len(items) <= MOST_LINES
+    name = joined(dict.fromkeys(name_of(item) for item in items)) if few else f"The same {things} things"
+    lines = [_line(item) for item in items] if few and things > 1 else None
+    return Order(day, minor, currency, shape_of(items), things, name, lines, event.get("action", ""), event.get("period", ""))
 
 
 class Tally:
@@ -141,17 +164,25 @@ class Tally:
         site = event["domain"]
         row = self.rows.get(site)
         if row is None:
-            row = self.rows[site] = Visits(site, 0, day, day, {}) if self._kind == "page_visit" else Trade(site, 0, day, day, sums={}, orders=[])
+            of = Visits(site, 0, day, day, event["class"]) if self._kind == "page_visit" else Trade(site, 0, day, day, sums={}, orders=[])
+            row = self.rows[site] = of
         row.number += 1
         row.first, row.last = min(row.first, day), max(row.last, day)
         if isinstance(row, Visits):
-            of_class = row.classes.setdefault(event["class"], [0, 0, 0])
-            of_class[0] += 1
-            if "dwell" in event:
-                of_class[1] += event["dwell"]
-                of_class[2] += 1
+            self._visit(row, event)
         else:
             self._trade(row, day, event)
+
+    def _visit(self, row: Visits, event: Event) -> None:
+        dwell, known = event.get("dwell", 0), int("dwell" in event)
+        if event["class"] == row.site_class:
+            row.dwell += dwell
+            row.known += known
+            return
+        row.others = row.others or {}
+        spell = row.others.setdefault(event["class"], [0, 0, 0])
+        for place, more in enumerate((1, dwell, known)):
+            spell[place] += more
 
     def _trade(self, row: Trade, day: str, event: Event) -> None:
         row.pieces += sum(item.get("quantity", 1) for item in event["items"])
@@ -167,13 +198,7 @@ class Tally:
             row.sums[currency] = row.sums.get(currency, 0) + minor
 
     def bodies(self) -> dict[str, bytes]:
-        """By domain what is sealed; the same for the same events, in whatever order they came."""
-        for row in self.rows.values():
-            if isinstance(row, Trade):
-                row.orders.sort(key=msgspec.json.encode)
-                row.sums = dict(sorted(row.sums.items()))
-            else:
-                row.classes = dict(sorted(row.classes.items()))
+        """By domain what is sealed."""
         return {site: msgspec.json.encode(row) for site, row in sorted(self.rows.items())}
 
 

@@ -17,6 +17,8 @@ from broker.words import joined, many
 SOON: Final = dt.timedelta(days=7)
 MOST_PARTS: Final = 5
 REST: Final = "all others"
+# Longer times, in days, are shown by the year.
+MOST_BY_MONTH: Final = 2 * 366
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def plot(numbers: Mapping[tuple[str, str], int], closer: Callable[[dt.date, dt.d
     if not months or months[0][0] == months[-1][0]:
         return None
     first, last = dt.date.fromisoformat(f"{months[0][0]}-01"), last_day(months[-1][0])
-    drawn = plots.over_time(stacked, names, first, last, least="month")
+    drawn = plots.over_time(stacked, names, first, last, least="month" if (last - first).days <= MOST_BY_MONTH else "year")
     zoomed = {bar.first: closer(bar.first, bar.last) for bar in drawn.bars if bar.total}
     return {"it": drawn, "names": names, "zoomed": zoomed, "most": max(drawn.bars, key=lambda bar: bar.total), "say": say}
 
