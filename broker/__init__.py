@@ -22,6 +22,7 @@ from broker.grants.described import PART as GRANTS_PART
 from broker.grants.pages import pages as grants_pages
 from broker.home.pages import pages as home_pages
 from broker.imports.pages import pages as imports_pages
+from broker.insights.pages import pages as insights_pages
 from broker.keys.pages import pages as keys_pages
 from broker.ledger.actions import Denials
 from broker.ledger.pages import pages as ledger_pages
@@ -41,7 +42,7 @@ from broker.vendors.pages import pages as vendors_pages
 
 CAPABILITIES = (
     home_pages, people_pages, factors_pages, keys_pages, notices_pages, oauth, oauth_pages, metadata.metadata,
-    terms_pages, grants_pages, grants_api, events_api, answers_api, events_pages, imports_pages, ledger_pages, vendors_pages, exports_pages,
+    terms_pages, grants_pages, grants_api, events_api, answers_api, events_pages, imports_pages, insights_pages, ledger_pages, vendors_pages, exports_pages,
     documentation.documentation, description.description, health.health, wellknown.wellknown,
 )  # fmt: skip
 DESCRIBED = (EVENTS_PART, GRANTS_PART, OAUTH_PART, health.PART, wellknown.PART, description.PART)

@@ -92,6 +92,7 @@ def _fill(settings: Settings, seed: int, metadata: dict[str, Any]) -> dict[str, 
         alice, bob = (people.add(broker, name, password) for name, password in passwords.items())
         _store(broker, alice, seed)
         _store(broker, bob, seed + 1, days=BOBS_DAYS)
+        _say_of_shops(broker, alice)
     return passwords
 
 
@@ -103,6 +104,18 @@ def _store(broker: "Broker", person_id: bytes, seed: int, **more: int) -> None:
     now = broker.now()
     events = [shape.check(event, now=now) for event in synthetic.year(seed, now, **more)]
     actions.take_in(broker, broker.keyring(person_id), events, origin="demo", within=None, entry=Entry("import", now, about={"source": "demo"}))
+
+
+def _say_of_shops(broker: "Broker", person_id: bytes) -> None:
+    """What Alice knows of two shops, and the totals that the first sweep would else work out half a minute later."""
+    from broker.insights import actions  # noqa: PLC0415 - see _fill
+    from broker.insights.queries import Shop  # noqa: PLC0415 - the same
+
+    actions.keep_shop(broker, person_id, Shop("plainthread.example", 30, 0, "The label for sending back lies in the parcel."))
+    actions.keep_shop(broker, person_id, Shop("voltandwire.example", 14, 24))
+    actions.keep_shop(broker, person_id, Shop("hearthware.example", 60, 36))
+    while actions.add_up(broker):
+        pass
 
 
 def _password() -> str:

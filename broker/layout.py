@@ -24,7 +24,15 @@ VENDOR = Path(__file__).parent / "static" / "vendor"
 MENU = (
     ("", (("Home", "/", "house"),)),
     ("Asking", (("Requests", "/requests", "inbox"), ("Grants", "/grants", "handshake"), ("Terms", "/terms", "list"))),
-    ("Record", (("My activity", "/activity", "activity"), ("Ledger", "/ledger", "scroll-text"), ("Vendors", "/vendors", "store"))),
+    (
+        "Record",
+        (
+            ("My activity", "/activity", "activity"),
+            ("Insights", "/insights", "receipt"),
+            ("Ledger", "/ledger", "scroll-text"),
+            ("Vendors", "/vendors", "store"),
+        ),
+    ),
     (
         "Keeping",
         (

@@ -10,6 +10,7 @@ HEIGHT: Final = 160
 GAP: Final = 0.2
 # The longest time, in days, that is shown by the day and by the week; longer ones by the month, the longest by the year.
 DAYS, WEEKS, MONTHS = 62, 420, 3700
+STEPS: Final = ("day", "week", "month", "year")
 _ROUND: Final = (1, 2, 5)
 
 
@@ -72,9 +73,12 @@ def _round_up(number: int) -> int:
     return next(size * each for each in _ROUND if size * each >= number)
 
 
-def over_time(numbers: Mapping[tuple[dt.date, str], int], kinds: Sequence[str], first: dt.date, last: dt.date) -> Plot:
-    """A plot of how many there were of each kind from `first` to `last`, both included; days beyond these are left out."""
-    step = step_of(first, last)
+def over_time(numbers: Mapping[tuple[dt.date, str], int], kinds: Sequence[str], first: dt.date, last: dt.date, *, least: str = "day") -> Plot:
+    """A plot of how much there was of each kind from `first` to `last`, both included; days beyond these are left out.
+
+    Bars are of the step `least` or longer.
+    """
+    step = max(step_of(first, last), least, key=STEPS.index)
     periods: dict[dt.date, dict[str, int]] = {}
     for (day, kind), number in numbers.items():
         if first <= day <= last:

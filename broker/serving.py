@@ -19,6 +19,7 @@ from broker.errors import Sealed, Unsealable
 from broker.exports.actions import expire, shred
 from broker.factors.actions import sweep as sweep_challenges
 from broker.imports.actions import sweep as sweep_imports
+from broker.insights.actions import add_up
 from broker.ledger.checkpoints import Inconsistent, sign
 from broker.ledger.checkpoints import sweep as sweep_checkpoints
 from broker.migrations import let_go
@@ -74,7 +75,7 @@ def _let_old_keys_go(broker: Broker) -> None:
 # What is done every half minute; each by itself, so that one that cannot be done keeps none from being done.
 STEPS: Final[tuple[Callable[[Broker], object], ...]] = (
     lambda broker: broker.vault.lock_idle(broker.settings.lock_after), lambda broker: broker.vault.share(), sweep, sweep_challenges, sweep_links, expire, shred,
-    sweep_imports, sweep_checkpoints, _look_at_clock, _let_old_keys_go, lambda broker: ballast.keep(broker.settings.data_dir),
+    sweep_imports, sweep_checkpoints, add_up, _look_at_clock, _let_old_keys_go, lambda broker: ballast.keep(broker.settings.data_dir),
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from broker.imports.reports import visit_id
 Event = dict[str, Any]
 DAYS: Final = 365
 SATURDAY: Final = 5
+WEEK: Final = 7
 ENGINE: Final = "www.lookfor.example"
 CURRENCY: Final = "EUR"
 
@@ -53,6 +54,24 @@ class Shop:
 _made_up = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 SHOPS: Final = tuple(Shop(**{**shop, "products": tuple(Product(*product) for product in shop["products"])}) for shop in _made_up["shops"])
 FILMS: Final = (_made_up["films"]["host"], Product(*_made_up["films"]["product"]))
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Something that is sent and paid again and again: weekly on a weekday (`days` 7) or monthly on a day, dearer after a while, or ended."""
+
+    host: str
+    days: int
+    on: int
+    product: Product
+    dearer: int
+    after: float
+    until: float
+
+    def is_due(self, day: dt.date) -> bool:
+        """Whether it is paid on this day."""
+        return day.weekday() == self.on if self.days == WEEK else day.day == self.on
+
+
+BOXES: Final = tuple(Box(**{**box, "product": Product(*box["product"])}) for box in _made_up["boxes"])
 SITES: Final = tuple((host, tuple(titles), often) for host, titles, often in _made_up["sites"])
 """Host, what its pages are called, and how often it is opened."""
 QUESTIONS: Final = tuple(_made_up["questions"])
@@ -60,8 +79,8 @@ QUESTIONS: Final = tuple(_made_up["questions"])
 
 def year(seed: int, until: dt.datetime, *, days: int = DAYS) -> list[Event]:
     """The events of the `days` days that end with `until` (aware, not rounded), oldest first; the same seed and `until` give the same events."""
-    making = _Year(seed, until.date(), days)
-    found = [event for event in making.events() if event["time"] <= shape.written(until)]
+    made = (*_Year(seed, until.date(), days).events(), *_Year(~seed, until.date(), days).boxes())
+    found = [event for event in made if event["time"] <= shape.written(until)]
     return sorted(found, key=lambda event: (event["time"], event["id"]))
 
 
@@ -91,6 +110,18 @@ class _Year:
                 yield from self._shopping(day, self._random.choice(SHOPS), buys=False)
             if day.day == self._days[-1].day % 28 + 1:
                 yield self._renewal(day)
+
+    def boxes(self) -> Iterator[Event]:
+        """Orders that come again and again, by chances of their own."""
+        for box in BOXES:
+            for place, day in enumerate(self._days):
+                # A price changes with the month.
+                share, of_month = place / len(self._days), (place - day.day) / len(self._days)
+                if box.is_due(day) and share <= box.until:
+                    line = self._line(box.product, day, 1)
+                    line["price"] = {"amount_minor": box.product.minor + (box.dearer if of_month > box.after else 0), "currency": CURRENCY}
+                    order = f"{box.product.sku}-{day:%y%m%d}"
+                    yield self._made(self._at(day, 7), "purchase", box.host, payment="card", order_id=order, items=[line], total=_sum([line]))
 
     def _order_days(self, number: int) -> list[dt.date]:
         """Days spread evenly with some disorder, so that every quarter has orders."""

@@ -31,6 +31,7 @@ LEAVES = {
     "backups": {"copies", "names"},
     "exports": {"periods"},
     "restores": {"checks"},
+    "insights": {"totals", "belongings", "recurring", "figures", "views"},
     "imports": {
         "sources",
         "chromium",

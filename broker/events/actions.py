@@ -1,18 +1,19 @@
 """Taking events in, and forgetting them."""
 
 import datetime as dt
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from broker.db import Prepared, upsert
 from broker.errors import Busy, StorageFull
 from broker.events import queries, stored
-from broker.events.models import counts, events, forgotten, retired_keys, shreds
+from broker.events.models import counts, events, forgotten, retired_keys, shreds, stale, totals
 from broker.events.sites import class_of, site_of_host
 from broker.grants.actions import drop_answers
 from broker.ledger import actions as ledger
@@ -30,6 +31,9 @@ Key = tuple[str, dt.date, bytes]
 CHUNK: Final = 500
 ROOM_KEPT: Final = 64 * 2**20
 KEY_ID: Final = 16
+MARK_BYTES: Final = 16
+# Kinds that are added up for insights.
+TOTALLED: Final = frozenset({"page_visit", "purchase", "return", "subscription"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ _INSERT: Final = Prepared(insert(events))
 
 def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[str, str]:
     """Insert what is new; the status of each event id: accepted, duplicate, conflict or forgotten. One transaction, idempotent."""
-    _refuse_retired(tx, ring.person_id, ready)
+    refuse_retired(tx, ring.person_id, (each.row["body"] for each in ready))
     tags = [each.row["event_tag"] for each in ready]
     mine = events.c.person_id == ring.person_id
     gone = set(tx.execute(select(forgotten.c.event_tag).where(forgotten.c.person_id == ring.person_id, forgotten.c.event_tag.in_(tags))).scalars())
@@ -139,6 +143,7 @@ def insert_ready(tx: Connection, ring: Keyring, ready: Sequence[Ready]) -> dict[
     if fresh:
         _INSERT.run_many(tx, [each.row for each in fresh.values()])
         _count(tx, ring.person_id, Counter((each.row["day"], each.row["kind"]) for each in fresh.values()))
+        outdate(tx, ring.person_id, {(each.row["kind"], f"{each.row['day']:%Y-%m}") for each in fresh.values()})
     return status
 
 
@@ -146,8 +151,9 @@ class KeyRetired(Busy):
     """What was sealed a moment ago lies under a key that is about to be destroyed; it has to be sealed anew."""
 
 
-def _refuse_retired(tx: Connection, person_id: bytes, ready: Sequence[Ready]) -> None:
-    ids = {key_id_of(each.row["body"]) for each in ready}
+def refuse_retired(tx: Connection, person_id: bytes, bodies: Iterable[bytes]) -> None:
+    """`KeyRetired` if any of these sealed values lies under a key that is going, or gone."""
+    ids = {key_id_of(body) for body in bodies}
     if ids and tx.execute(select(retired_keys.c.key_id).where(retired_keys.c.person_id == person_id, retired_keys.c.key_id.in_(ids)).limit(1)).first():
         raise KeyRetired(retry_after=1)
 
@@ -174,6 +180,27 @@ _COUNT: Final = upsert(counts).on_conflict_do_update(index_elements=list(counts.
 def _count(tx: Connection, person_id: bytes, more: Mapping[tuple[dt.date, str], int]) -> None:
     rows = [{"person_id": person_id, "day": day, "kind": kind, "number": number, "more": number} for (day, kind), number in sorted(more.items())]
     tx.execute(_COUNT, rows)
+
+
+_DROP: Final = delete(totals).where(totals.c.person_id == bindparam("person"), totals.c.kind == bindparam("of_kind"), totals.c.month == bindparam("in_month"))
+_NOTE: Final = upsert(stale)
+_MARK: Final = _NOTE.on_conflict_do_update(index_elements=list(stale.primary_key.columns), set_={"mark": _NOTE.excluded.mark})
+
+
+def outdate(tx: Connection, person_id: bytes, months: Iterable[tuple[str, str]]) -> None:
+    """Take away the totals of months (kind, `2026-11`) whose events change, with the change, and note that they are to be worked out anew."""
+    due = sorted((kind, month) for kind, month in months if kind in TOTALLED)
+    if due:
+        tx.execute(_DROP, [{"person": person_id, "of_kind": kind, "in_month": month} for kind, month in due])
+        tx.execute(_MARK, [{"person_id": person_id, "kind": kind, "month": month, "mark": os.urandom(MARK_BYTES)} for kind, month in due])
+
+
+def outdate_all(tx: Connection, person_id: bytes) -> None:
+    """The same for every month of a person, where it cannot be told which have changed."""
+    for table in (totals, stale):
+        tx.execute(delete(table).where(table.c.person_id == person_id))
+    months = select(events.c.kind, func.substr(events.c.day, 1, queries.MONTH).label("month")).where(events.c.person_id == person_id).distinct()
+    outdate(tx, person_id, [(row.kind, row.month) for row in tx.execute(months)])
 
 
 def check_room(broker: Broker) -> None:
@@ -222,7 +249,7 @@ def _to_shred(tx: Connection, person_id: bytes, months: Iterable[tuple[str, str]
 def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget: bool, at: dt.datetime) -> int:
     """Delete events by key and take them out of the counters, and with them every kept answer; with `forget` they can never come back.
 
-    Whatever could still open a copy of them is destroyed after that, by the sweep. Returns how many there were.
+    The totals of their months go too. Whatever could still open a copy of them is destroyed after that, by the sweep. Returns how many there were.
     """
     deleted = 0
     for start in range(0, len(keys), CHUNK):
@@ -237,6 +264,7 @@ def delete_keys(tx: Connection, person_id: bytes, keys: Sequence[Key], *, forget
             rows = [{"person_id": person_id, "event_tag": row.event_tag, "day": row.day} for row in found]
             tx.execute(upsert(forgotten).on_conflict_do_nothing(), rows)
         _count(tx, person_id, {of: -number for of, number in Counter((row.day, row.kind) for row in found).items()})
+        outdate(tx, person_id, {(row.kind, f"{row.day:%Y-%m}") for row in found})
         _to_shred(tx, person_id, {(row.kind, f"{row.day:%Y-%m}") for row in found}, at)
         deleted += len(found)
     if deleted:

@@ -77,3 +77,26 @@ forgotten = Table(
     Column("day", Date, nullable=False),
     **CLUSTERED,
 )
+
+# What insights add up, by month and site, sealed under that month's own key: what erases the month erases them.
+totals = Table(
+    "event_totals",
+    metadata,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("month", String(7), primary_key=True),
+    Column("domain_tag", LargeBinary(16), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    **CLUSTERED,
+)
+
+# Months whose totals have to be worked out. Each change gives the row a new mark, so that none is kept that was worked out before it.
+stale = Table(
+    "stale_totals",
+    metadata,
+    Column("person_id", LargeBinary(16), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("month", String(7), primary_key=True),
+    Column("mark", LargeBinary(16), nullable=False),
+    **CLUSTERED,
+)

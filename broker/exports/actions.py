@@ -156,15 +156,26 @@ def _destroy_month(broker: Broker, person_id: bytes, kind: str, month: str, aske
     ring.seal_anew()
     if key_ids:
         # From here on nothing can be stored under them, by whatever process.
-        gone = upsert(retired_keys).on_conflict_do_nothing()
-        broker.write(lambda tx: tx.execute(gone, [{"person_id": person_id, "key_id": key_id} for key_id in key_ids]))
+        broker.write(lambda tx: _note_retired(tx, person_id, kind, month, key_ids))
     damaged: set[bytes] = set()
     while _reseal(broker, ring, kind, month, key_ids, damaged):
         pass
     heads.note_destroyed(broker.heads, person_id, key_ids, broker.now())
     broker.vault.destroy(person_id, key_ids)
-    done = update(shreds).where(_mine(person_id, kind, month, asked_at)).values(destroyed_at=broker.now())
-    broker.write(lambda tx: tx.execute(done))
+    broker.write(lambda tx: _note_destroyed(tx, person_id, kind, month, asked_at, broker.now()))
+
+
+def _note_retired(tx: Connection, person_id: bytes, kind: str, month: str, key_ids: Iterable[bytes]) -> None:
+    """Let nothing be stored under these keys any more; totals that were since the rows went are worked out anew under the next."""
+    gone = upsert(retired_keys).on_conflict_do_nothing()
+    tx.execute(gone, [{"person_id": person_id, "key_id": key_id} for key_id in key_ids])
+    event_actions.outdate(tx, person_id, [(kind, month)])
+
+
+def _note_destroyed(tx: Connection, person_id: bytes, kind: str, month: str, asked_at: dt.datetime, now: dt.datetime) -> None:
+    """The end of a month's keys; whoever still adds up what they had read under them has to begin again."""
+    tx.execute(update(shreds).where(_mine(person_id, kind, month, asked_at)).values(destroyed_at=now))
+    event_actions.outdate(tx, person_id, [(kind, month)])
 
 
 def _reseal(broker: Broker, ring: Keyring, kind: str, month: str, key_ids: Sequence[bytes], damaged: set[bytes]) -> int:

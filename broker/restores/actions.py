@@ -235,3 +235,4 @@ def _count_again(tx: Connection, person_id: bytes) -> None:
     mine = select(events.c.person_id, events.c.day, events.c.kind, func.count()).where(events.c.person_id == person_id)
     columns: Sequence[str] = ("person_id", "day", "kind", "number")
     tx.execute(insert(counts).from_select(columns, mine.group_by(events.c.person_id, events.c.day, events.c.kind)))
+    event_actions.outdate_all(tx, person_id)

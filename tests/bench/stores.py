@@ -98,6 +98,7 @@ def _fill(broker: Broker, person_id: bytes, found: list[Event]) -> None:
 def _insert(tx: Connection, person_id: bytes, rows: list[dict[str, Any]]) -> None:
     tx.execute(insert(models.events), rows)
     actions._count(tx, person_id, Counter((row["day"], row["kind"]) for row in rows))
+    actions.outdate(tx, person_id, {(row["kind"], f"{row['day']:%Y-%m}") for row in rows})
 
 
 def _build(where: Path, number: int) -> None:

@@ -77,6 +77,7 @@ def story(alice: Browser, bookshop: Shop, clock: Clock) -> list[str]:
 PAGES = (
     "/", "/requests", "/grants", "/grants?state=live", "/activity", "/activity/sites", "/activity/purchases", "/activity?site=secret.example", "/activity/forget",
     "/activity/forget?site=secret.example", "/ledger", "/ledger?vendor=books.example", "/ledger/verify",
+    "/insights", "/insights/owned", "/insights/owned/shop", "/insights/subscriptions", "/insights/money", "/insights/time", "/insights/time?year=all",
 )  # fmt: skip
 
 
