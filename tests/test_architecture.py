@@ -27,9 +27,9 @@ LEAVES = {
     "grants": {"sentences", "agreements", "statements", "agreed", "details", "files", "cuts"},
     "vendors": {"words", "checks", "documents"},
     "oauth": {"gate", "assertion", "dpop", "callers"},
-    "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering", "finding"},
+    "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering", "finding", "kinds", "leaving"},
     "backups": {"copies"},
-    "exports": {"periods"},
+    "exports": {"periods", "packages", "sheets", "readme"},
     "restores": {"checks"},
     "imports": {
         "sources",

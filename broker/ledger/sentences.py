@@ -168,10 +168,10 @@ def _terms(entry: Entry, who: str) -> str:
 
 
 def _export(entry: Entry, who: str) -> str:
-    what = "ledger" if entry.get("what") == "ledger" else "events"
+    what = {"ledger": "your ledger", "everything": "everything of yours"}.get(entry.get("what", ""), "your events")
     part = f" (entry {entry['entry']} of it)" if "entry" in entry else ""
     doer = _doer(entry, who)
-    return f"{doer} took a copy of your {what}{part} with {'you' if doer == 'You' else 'them'}."
+    return f"{doer} took a copy of {what}{part} with {'you' if doer == 'You' else 'them'}."
 
 
 def _operator(entry: Entry, who: str) -> str:
