@@ -39,17 +39,18 @@ def table(raw: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
 
 
-def zipped(files: dict[str, bytes], *, stored: bool = False) -> bytes:
+def zipped(files: dict[str, bytes], *, stored: bool = False, repacked: bool = False) -> bytes:
     """Files as a zip, in this order."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED) as file:
         for name, raw in files.items():
-            file.writestr(name, raw)
+            # A ledger is never packed twice.
+            file.writestr(name, raw, zipfile.ZIP_STORED if name.endswith(".zip") and not repacked else None)
     return made.getvalue()
 
 
-def resealed(files: dict[str, bytes], **more: Any) -> bytes:
+def resealed(files: dict[str, bytes], *, stored: bool = False, repacked: bool = False, **more: Any) -> bytes:
     """A zip of changed files whose manifest fits them again, as somebody with bad intent would write it."""
     manifest = json.loads(files["manifest.json"]) | more
     told = [{"name": name, "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()} for name, raw in files.items() if name != "manifest.json"]
-    return zipped({**files, "manifest.json": json.dumps({**manifest, "files": told}).encode()})
+    return zipped({**files, "manifest.json": json.dumps({**manifest, "files": told}).encode()}, stored=stored, repacked=repacked)

@@ -24,6 +24,8 @@ from broker.imports import queries as imports
 from broker.ledger import actions as ledger
 from broker.ledger import bundles
 from broker.ledger.bundles import Taken
+from broker.moves import queries as moves
+from broker.moves.package import FORMAT, LEDGER, MANIFEST
 from broker.opening import Broker
 from broker.people import queries as people
 from broker.terms import queries as terms
@@ -73,7 +75,7 @@ class Package:
         """Each file's name and its bytes in pieces, the manifest last."""
         for name, parts in self._all():
             yield name, self._noted(name, parts)
-        yield readme.MANIFEST, [self._manifest()]
+        yield MANIFEST, [self._manifest()]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -88,7 +90,9 @@ class Package:
         yield "recipients.csv", [self._recipients()]
         yield "sent.jsonl", lines(queries.sent(self.broker, self.ring))
         yield "settings.json", [orjson.dumps(self._settings(), option=PLAIN)]
-        yield "ledger.zip", bundles.written(self.broker, self.taken)
+        for number, kept in enumerate(self._old_ledgers(), 1):
+            yield f"old-ledgers/{number}.zip", moves.written(self.broker, self.ring, kept)
+        yield LEDGER, bundles.written(self.broker, self.taken)
         yield "README.md", [readme.text(self.taken.at, self.broker.settings.origin, self.summary, [each["name"] for each in self._files])]
 
     def _noted(self, name: str, parts: Parts) -> Iterator[bytes]:
@@ -100,7 +104,7 @@ class Package:
         self._files.append({"name": name, "bytes": size, "sha256": digest.hexdigest()})
 
     def _manifest(self) -> bytes:
-        told = {"format": readme.FORMAT, "made_at": written(self.taken.at), "broker": self.broker.settings.origin}
+        told = {"format": FORMAT, "made_at": written(self.taken.at), "broker": self.broker.settings.origin}
         counts = {name: value for name, value in self.summary.items() if name != "files"}
         return orjson.dumps({**told, "counts": counts, "files": self._files}, option=PLAIN)
 
@@ -192,6 +196,22 @@ class Package:
         ]
         head = ("vendor", "purpose", "purpose_in_words", "first_read", "last_read", "reads", "rows_sent")
         return sheets.START.encode() + sheets.written([head, *([sheets.safe(cell) for cell in row] for row in rows)])
+
+    def _old_ledgers(self) -> Iterator[moves.Kept]:
+        """Those that open to their end: a file that breaks off in the middle would break off everything."""
+        with self.broker.reading() as tx:
+            numbers = moves.numbers(tx, self.ring.person_id)
+        for number in numbers:
+            try:
+                with self.broker.reading() as tx:
+                    kept = moves.one(tx, self.ring, number)
+                for _ in moves.written(self.broker, self.ring, kept):
+                    pass
+            except Unsealable:
+                self._lost["old_ledgers"] += 1
+                continue
+            self._counts["old_ledgers"] += 1
+            yield kept
 
     def _settings(self) -> dict[str, Any]:
         with self.broker.reading() as tx:

@@ -4,11 +4,10 @@ import datetime as dt
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from broker.moves.package import MANIFEST
 from broker.rows import counted
 from broker.words import joined, many
 
-MANIFEST: Final = "manifest.json"
-FORMAT: Final = "proffer-export/1"
 FILES: Final = {
     "events/*.jsonl": "your events, one a line, each as your extension or an import gave it. Programs read these.",
     "events/*.csv": "the same for a spreadsheet, one row for each thing in a cart or order, with the time the broker got it and how it came. "
@@ -69,7 +68,10 @@ def _counts(summary: Mapping[str, Any]) -> str:
     return "\n\n".join(said)
 
 
-_LOST: Final = {"terms": ("version of your terms", "versions of your terms"), "grants": ("grant", "grants"), "agreements": ("agreement", "agreements")}
+_LOST: Final = {
+    "terms": ("version of your terms", "versions of your terms"), "grants": ("grant", "grants"), "agreements": ("agreement", "agreements"),
+    "old_ledgers": ("old ledger", "old ledgers"),
+}  # fmt: skip
 
 
 def _is_there(pattern: str, names: Collection[str]) -> bool:

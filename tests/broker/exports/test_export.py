@@ -52,6 +52,7 @@ WHERE = {
     "ledger_heads": "ledger.zip",
     "ledger_rows": "sent.jsonl",
     "notices": "not: each tells of an entry in ledger.zip",
+    "old_ledgers": "old-ledgers/",
     "passkeys": f"not: {SECRET}",
     "people": "settings.json; passwords and codes not",
     "person_keys": f"not: {KEYS}",
