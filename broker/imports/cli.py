@@ -195,7 +195,7 @@ def _besides(found: "Findings", *, taken: bool) -> Iterator[str]:
     if more.get("terms"):
         yield f"{here}: the terms, {many(more['terms'], 'version')}."
     if more.get("grants"):
-        yield f"{here}: {many(more['grants'], 'grant')}, ended. In the broker they come from they go on until they are ended there."
+        yield f"{here}: {many(more['grants'], 'grant')}, ended. What still lives in the broker it is from goes on until it is ended there."
     for log in more.get("logs", ()):
         yield f"{here}: the ledger of {log['origin'].partition('/')[0]}, {many(log['size'], 'entry', 'entries')}, closed."
     for sentence in more.get("left", ()):

@@ -26,8 +26,14 @@ from policies.terms import Terms
 MOST_FILE: Final = 16 * 2**20
 MOST_OPENING: Final = 2**20
 MOST_CHANGES: Final = 1000
+MOST_VERSIONS: Final = 10**6
+MOST_LOGS: Final = 100
+LONGEST_PROBLEM: Final = 300
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6})?Z")
 _CLIENT: Final = re.compile(r"[!-~]{1,2000}")
+_DOMAIN: Final = re.compile(r"(?:[a-z0-9.-]{1,253}(?::[0-9]{1,5})?)?")
+_VENDOR: Final = re.compile(r"(?:https?://[a-z0-9.-]{1,253}(?::[0-9]{1,5})?)?")
+_ORIGIN: Final = re.compile(r"[!-~]{1,300}")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _WORD: Final = re.compile(r"[a-z_]{0,20}")
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -109,7 +115,7 @@ def _version(value: Any, now: dt.datetime) -> Version:
     names = ("version", "made_at", "restored", "terms")
     # Strict JSON is read from text.
     found = documents.members(documents.load(orjson.dumps(value)), "", names, names)
-    number = documents.integer(*found["version"], 1, 10**9)
+    number = documents.integer(*found["version"], 1, MOST_VERSIONS)
     restored = None if found["restored"][0] is None else documents.integer(*found["restored"], 0, number - 1)
     read = Terms.parse(found["terms"][0])
     if read.version != number:
@@ -208,9 +214,8 @@ def _details(value: Any, pointer: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(value.get(name), dict) for name in ("client", "shown")):
         refuse(pointer, "Say to whom it was given, and on which page.")
     client = value["client"]
-    for name in ("domain", "vendor"):
-        if not isinstance(client.get(name), str):
-            refuse(f"{pointer}/client/{name}", "Give the vendor's name.")
+    for name, form in (("domain", _DOMAIN), ("vendor", _VENDOR)):
+        documents.text(client.get(name), f"{pointer}/client/{name}", form, "the vendor's domain, or its address")
     # Who moved it last is for us to say.
     return {name: member for name, member in value.items() if name != "moved"}
 
@@ -220,7 +225,7 @@ def _signed(package: Package, grant: Grant) -> Moved:
     _look(grant)
     start = f"agreements/{grant.id}"
     if grant.agreement is None:
-        if grant.vendor_id or not grant.collects or package.has(f"{start}.json"):
+        if grant.vendor_id or grant.domain or not grant.collects or package.has(f"{start}.json"):
             raise KeptOut("it was given to a vendor, and has no agreement.")
         return Moved(grant, b"", None, b"", ())
     if not all(package.has(f"{start}{end}") for end in (".json", ".opening.json", ".changes.jsonl")):
@@ -325,6 +330,14 @@ def _ledger(package: Package, name: str) -> OldLedger:
         with package.ledger(name) as file:
             report = verifier.check(verifier.Bundle(file))
     except Wrong as wrong:
-        return OldLedger(name, listed.digest, listed.size, (), wrong.sentence)
+        return OldLedger(name, listed.digest, listed.size, (), _plain(wrong.sentence))
     logs = tuple({member: log[member] for member in ("log", "origin", "size", "root")} for log in report.logs)
-    return OldLedger(name, listed.digest, listed.size, logs, "" if report.code in {OK, RESTORED} else report.sentence)
+    problem = "" if report.code in {OK, RESTORED} else _plain(report.sentence)
+    if len(logs) > MOST_LOGS or not all(_ORIGIN.fullmatch(log["origin"]) for log in logs):
+        problem = "Its logs are more, or named otherwise, than those of any broker."
+    return OldLedger(name, listed.digest, listed.size, logs, problem)
+
+
+def _plain(text: str) -> str:
+    """A sentence in which names from a stranger's file may stand, as it may be shown: without marks nobody sees, and not endless."""
+    return "".join(each for each in text if each.isprintable())[:LONGEST_PROBLEM]

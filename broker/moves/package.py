@@ -38,7 +38,7 @@ _KIND: Final = "|".join(shape.KINDS)
 _GRANT: Final = "[A-Za-z0-9_-]{22}"
 NAMES: Final = re.compile(
     rf"README\.md|(?:terms|settings)\.json|(?:grants|sent)\.jsonl|recipients\.csv|ledger\.zip|events/(?:{_KIND})\.(?:jsonl|csv)"
-    rf"|schemas/(?:{_KIND})\.schema\.json|agreements/{_GRANT}\.(?:json|opening\.json|changes\.jsonl)|old-ledgers/[1-9][0-9]{{0,2}}\.zip"
+    rf"|schemas/(?:{_KIND})\.schema\.json|agreements/{_GRANT}\.(?:json|opening\.json|changes\.jsonl)|old-ledgers/[1-9][0-9]?\.zip"
 )
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # The last record of a zip (APPNOTE 4.3.16), without a comment; before it, in one that is too large for us, that of a ZIP64.

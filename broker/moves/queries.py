@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, func, select
 
-from broker.errors import NotFound
+from broker.errors import NotFound, Unsealable
 from broker.grants import queries as grants
 from broker.grants.actions import GRANTS_PER_PERSON
 from broker.ledger.proofs import b64
@@ -84,12 +84,15 @@ def one(tx: Connection, ring: Keyring, number: int) -> Kept:
 
 
 def written(broker: Broker, ring: Keyring, kept: Kept) -> Iterator[bytes]:
-    """The file of an old ledger, byte for byte as it came, piece by piece."""
+    """The file of an old ledger, byte for byte as it came, piece by piece. Raises `Unsealable`, also midway."""
     table = old_ledgers.c
     for piece in range(1, kept.pieces + 1):
         mine = (table.person_id == ring.person_id) & (table.number == kept.number) & (table.piece == piece)
         with broker.reading() as tx:
-            body = tx.execute(select(table.body).where(mine)).scalar_one()
+            body = tx.execute(select(table.body).where(mine)).scalar()
+        if body is None:
+            # A restored backup had no key for it.
+            raise Unsealable
         yield ring.unseal(place(ring.person_id, kept.number, piece), body)
 
 

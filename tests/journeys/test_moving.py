@@ -15,9 +15,12 @@ from exporting import export, exported, files_in, lines, resealed, zipped
 from flask import Flask
 from makers import Browser, Clock, Extension, Shop, everything, page_visit, purchase, settings_in
 from moving import ended, take_in, tried
+from sqlalchemy import delete, insert, select
 
 from broker import close_app, create_app, verifying
 from broker.__main__ import main
+from broker.db import metadata
+from broker.exports import actions as exports
 from broker.grants import queries as grants
 from broker.ledger import queries as ledger
 from broker.ledger import verifier
@@ -138,8 +141,10 @@ def test_every_page_of_what_came_is_shown(life: Browser, other: Flask) -> None:
         if grant["agreement"]:
             document = there.get(f"/grants/{grant['id']}/files/agreement.json")
             assert document.data == before[f"agreements/{grant['id']}.json"]
-            for name in ("agreement.html", "consent-record.jsonld", "kantara.json", "odrl.jsonld", "changes.json", "receipts.json"):
+            for name in ("agreement.html", "consent-record.jsonld", "kantara.json", "odrl.jsonld", "changes.json"):
                 assert there.get(f"/grants/{grant['id']}/files/{name}").status_code == 200
+            assert "receipts.json" not in page.text
+            assert there.get(f"/grants/{grant['id']}/files/receipts.json").status_code == 404
     for path in ("/grants", "/vendors", "/terms", "/activity", "/ledger", "/ledger/unused", "/", "/import"):
         assert there.get(path).status_code == 200, path
     page = there.get(batch).text
@@ -176,11 +181,22 @@ def test_a_second_time_adds_nothing_and_undo_takes_the_events_back(life: Browser
     assert exported(there)["events/purchase.jsonl"] == before["events/purchase.jsonl"]
 
 
+def test_what_was_forgotten_stays_away(life: Browser) -> None:
+    """K110: an export from before brings nothing back into the broker it was forgotten in."""
+    raw = export(life)
+    done = life.post("/activity/forget", {"kind": "search", "site": "shop.example", "number": "1"}, page="/activity")
+    assert done.status_code == 303, done.text[-2000:]
+    page = life.get(tried(life, raw)).text
+    assert "you forgot before, and stay away" in page
+    assert "There is nothing new in this file." in page
+    assert "events/search.jsonl" not in exported(life)
+
+
 def test_into_the_same_broker_it_changes_nothing(life: Browser, bookshop: Shop) -> None:
     """Live grants stay live, the ledger that goes on is not kept as an old one, terms are left alone."""
     raw = export(life)
-    page = there = life.get(tried(life, raw)).text
-    assert "There is nothing new in this file." in there
+    page = life.get(tried(life, raw)).text
+    assert "There is nothing new in this file." in page
     assert "is the one that goes on here" in page
     assert bookshop.read().status_code == 200
 
@@ -190,6 +206,39 @@ def test_somebody_else_in_the_household_cannot_take_it(life: Browser, bob: Brows
     page = bob.get(tried(bob, export(life))).text
     assert "This export is of somebody else who has an account in this broker." in page
     assert json.loads(exported(bob)["manifest.json"])["counts"]["events"] == {}
+
+
+def test_an_old_ledger_goes_with_its_person_and_a_damaged_one_is_counted(life: Browser, other: Flask) -> None:
+    """A piece that is missing, or does not open, keeps nothing else from leaving; erasing leaves none of them."""
+    broker, there = other.extensions["broker"], Browser.of(other, "alice")
+    take_in(there, tried(there, export(life)))
+    table = metadata.tables["old_ledgers"]
+    mine = table.c.person_id == there.person_id
+    with broker.reading() as tx:
+        pieces = tx.execute(select(table).where(mine)).all()
+    assert {row.piece for row in pieces} == {0, 1}
+    assert not any(b"entries.jsonl" in row.body for row in pieces)
+    broker.write(lambda tx: tx.execute(delete(table).where(mine, table.c.piece == 1)))
+    files = exported(there)
+    assert [name for name in files if name.startswith("old-ledgers/")] == []
+    assert json.loads(files["manifest.json"])["counts"]["not_opened"] == {"old_ledgers": 1}
+    assert "1 old ledger could not be opened" in files["README.md"].decode()
+    assert files["events/purchase.jsonl"]
+    exports.erase_person(broker, there.person_id)
+    with broker.reading() as tx:
+        assert tx.execute(select(table)).all() == []
+
+
+def test_pieces_of_an_import_that_broke_off_do_not_stay(life: Browser, other: Flask) -> None:
+    """They count for nothing, and go with the next import."""
+    broker, there = other.extensions["broker"], Browser.of(other, "alice")
+    table = metadata.tables["old_ledgers"]
+    rest = {"person_id": there.person_id, "number": 7, "piece": 1, "body": b"x"}
+    broker.write(lambda tx: tx.execute(insert(table).values(rest)))
+    assert [name for name in exported(there) if name.startswith("old-ledgers/")] == []
+    take_in(there, tried(there, export(life)))
+    with broker.reading() as tx:
+        assert [(row.number, row.piece) for row in tx.execute(select(table).order_by(table.c.piece)).all()] == [(1, 0), (1, 1)]
 
 
 def test_terms_in_it_ask_for_a_fresh_sign_in(life: Browser, other: Flask, clock: Clock) -> None:

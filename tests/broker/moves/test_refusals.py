@@ -133,6 +133,10 @@ REFUSED: dict[str, tuple[Callable[[Files], bytes], str]] = {
     "a grant without clauses": (grant_with(clauses=[]), "is no grant: /clauses"),
     "a grant given tomorrow": (grant_with(given_at="2099-01-01T00:00:00Z"), "is no grant: /given_at"),
     "a grant with an id that is none": (grant_with(id="A" * 21 + "B"), "is no grant: /id"),
+    "a vendor's name with marks nobody sees": (
+        lambda files: grant_with(details={**lines(files["grants.jsonl"])[0]["details"], "client": {"domain": "shop.example\u202e", "vendor": "", "name": ""}})(files),
+        "is no grant: /details/client/domain",
+    ),
     "a grant twice": (lambda files: resealed({**files, "grants.jsonl": files["grants.jsonl"] * 2}), "a second time"),
 }
 
@@ -214,6 +218,9 @@ KEPT_OUT: dict[str, tuple[Callable[[Files], bytes], str]] = {
     "another vendor's name": (lambda files: edited(files, lambda grant: grant["details"]["client"].update(domain="bank.example")), "that of another grant"),
     "another page": (lambda files: edited(files, lambda grant: grant["details"]["shown"].update(sec_gpc=True)), "is another one"),
     "a page that cannot be shown": (lambda files: edited(files, lambda grant: grant["details"]["shown"].pop("ticked")), "cannot be read"),
+    "a vendor's grant under no vendor": (
+        lambda files: edited(files, lambda grant: (grant.update(agreement=None), grant["details"]["client"].update(vendor=""))), "has no agreement",
+    ),
     "a vendor's grant as that of an extension": (lambda files: edited(files, lambda grant: grant.update(agreement=None)), "has no agreement"),
 }
 
