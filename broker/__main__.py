@@ -309,6 +309,7 @@ def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: 
 def _late_commands() -> None:
     from broker.backups.cli import backup  # noqa: PLC0415 - they need the group above
     from broker.demo import demo  # noqa: PLC0415 - the same
+    from broker.exports.cli import export  # noqa: PLC0415 - the same
     from broker.imports.cli import take_in  # noqa: PLC0415 - the same
     from broker.keys.cli import keys, unlock  # noqa: PLC0415 - the same
     from broker.restores.cli import restore  # noqa: PLC0415 - the same
@@ -317,6 +318,7 @@ def _late_commands() -> None:
     main.add_command(restore)
     main.add_command(demo)
     main.add_command(take_in)
+    main.add_command(export)
     main.add_command(keys)
     main.add_command(unlock)
 

@@ -20,6 +20,7 @@ REASONS: Final = {
     "sensitive": "You are about to let this vendor see what is sensitive.",
     "looser": "Your terms would allow more than they do now.",
     "forget": "You are about to forget more than 1,000 events. That cannot be undone.",
+    "export": "You are about to take out everything of yours, in plain words.",
     "erase": "You are about to erase everything of yours. That cannot be undone.",
     "slots": "You are about to change what opens this broker.",
     "invite": "You are about to let a vendor register with this broker.",

@@ -14,7 +14,7 @@ from broker.vault import models as vault
 
 ROOT = Path(__file__).resolve().parents[1]
 # Capabilities in order of rank: a folder's lower half may use only what stands above it.
-RANK = ("vault", "ledger", "notices", "people", "factors", "keys", "vendors", "terms", "grants", "oauth", "events", "imports", "insights", "backups", "exports", "restores", "home")
+RANK = ("vault", "ledger", "notices", "people", "factors", "keys", "vendors", "terms", "grants", "oauth", "events", "moves", "imports", "insights", "backups", "exports", "restores", "home")
 ORDER = ("models", "queries", "actions")
 # Pure or leaf modules of the lower half, by folder, beside models, queries and actions.
 LEAVES = {
@@ -27,9 +27,10 @@ LEAVES = {
     "grants": {"sentences", "agreements", "statements", "agreed", "details", "files", "cuts"},
     "vendors": {"words", "checks", "documents"},
     "oauth": {"gate", "assertion", "dpop", "callers"},
-    "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering", "finding"},
+    "events": {"shape", "urls", "sites", "searches", "products", "stored", "answering", "finding", "kinds", "leaving"},
+    "moves": {"package", "contents"},
     "backups": {"copies", "names"},
-    "exports": {"periods"},
+    "exports": {"periods", "packages", "sheets", "readme"},
     "restores": {"checks"},
     "insights": {"totals", "belongings", "recurring", "figures", "views"},
     "imports": {

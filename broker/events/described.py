@@ -1,11 +1,9 @@
 """The events API as OpenAPI has it: rows from the vocabulary and the levels of precision, events from the shape they are checked by."""
 
-from typing import Final, Union
-
-import msgspec
+from typing import Final
 
 from broker import errors, openapi
-from broker.events import schemas, shape
+from broker.events import kinds, schemas, shape
 from broker.events.api import DETAILS
 from broker.openapi import JSON, Answer, Json, Operation, Part, ref
 from policies.exports import jsonschema
@@ -16,17 +14,7 @@ from policies.vocabulary import CATEGORIES, FIELDS, HIDDEN, KINDS, SITE_CLASSES
 PAGE: Final = "reference/events-api"
 # The broker alone makes the last one.
 _SENT: Final = [kind for kind in shape.KINDS.values() if kind is not shape.CartAbandoned]
-_UNION, _COMPONENTS = msgspec.json.schema_components([Union[*_SENT]], ref_template=openapi.REFERENCE + "{name}")
-# What is checked beside the form of each field.
-_UNCLEAN: Final = r"^[^\x00-\x1f]*$"
-_COMPONENTS["Money"]["properties"]["currency"] = one_of(sorted(shape.EXPONENTS))
-_COMPONENTS["Item"]["properties"]["category"]["pattern"] = (
-    rf"^(?:{'|'.join(sorted(shape.TOPS))})(?:/[^/\x00-\x1f]{{1,{shape.MAX_SEGMENT}}}){{0,{shape.MAX_DEPTH}}}$"
-)
-for _component in _COMPONENTS.values():
-    for _text in _component["properties"].values():
-        if _text.get("type") == "string":
-            _text.setdefault("pattern", _UNCLEAN)
+_UNION, _COMPONENTS = kinds.components(_SENT, openapi.REFERENCE + "{name}")
 _ALIAS: Final[Json] = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 _COARSE: Final[dict[tuple[str, str], Json]] = {
     ("quantity", "bucket"): one_of(name for _, name in QUANTITIES),
@@ -43,8 +31,8 @@ _COARSE: Final[dict[tuple[str, str], Json]] = {
 
 def _exact(name: str) -> Json:
     """The form of a field as events have it, whatever kind has it."""
-    kinds = ("Item",) if FIELDS[name].item else [kind.__name__ for kind in _SENT]
-    found: Json = next(members[name] for members in (_COMPONENTS[kind]["properties"] for kind in kinds) if name in members)
+    names = ("Item",) if FIELDS[name].item else [kind.__name__ for kind in _SENT]
+    found: Json = next(members[name] for members in (_COMPONENTS[each]["properties"] for each in names) if name in members)
     return found
 
 
@@ -109,7 +97,7 @@ PART: Final = Part(
         ),
     },
     {
-        **_COMPONENTS, "Event": _UNION[0], "Row": row(), "Bucket": jsonschema.bucket(), "Answers": jsonschema.answers(), "Batch": _batch(),
+        **_COMPONENTS, "Event": _UNION, "Row": row(), "Bucket": jsonschema.bucket(), "Answers": jsonschema.answers(), "Batch": _batch(),
         "Rows": openapi.explained(_PAGE_OF_ROWS, PAGE, "GET /v1/events"), "AnswersOfToday": _ANSWERED, "Uploaded": _uploaded(),
     },
 )  # fmt: skip

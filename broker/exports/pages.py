@@ -1,13 +1,13 @@
-"""The pages of keeping and erasing: how long each kind is kept, and erasing everything."""
+"""The pages of taking out, keeping and erasing: everything as one zip, how long each kind is kept, and erasing everything."""
 
 from typing import Any, Final
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 
 from broker import current, errors
 from broker.confirming import fresh, fresh_to_forget
 from broker.events import queries as events
-from broker.exports import actions, queries
+from broker.exports import actions, packages, queries
 from broker.people import queries as people
 from broker.session import farewell, person, signed_in
 from broker.words import many
@@ -56,6 +56,26 @@ def keep_for() -> Any:
     actions.keep_for(broker, who.person_id, kind, int(period) if period else None)
     flash(f"{KINDS[kind].label.capitalize()}: kept {'for ' + PERIODS[period] if period else 'for ever'} from now on.", "good")
     return redirect(url_for("exports.keep"), 303)
+
+
+@pages.get("/export")
+@signed_in
+def export() -> Any:
+    """What an export holds, and what to mind, before it is taken."""
+    with current.broker().reading() as tx:
+        totals = events.totals(tx, person().person_id)
+    return render_template("exports/export.html", number=sum(totals.values()))
+
+
+@pages.post("/export")
+@signed_in
+def take_out() -> Any:
+    """Everything of this person as a zip, piece by piece; entered before the first byte goes."""
+    fresh("export")
+    package = packages.take(current.broker(), person().person_id)
+    response = Response(packages.zipped(package), mimetype="application/zip")
+    response.headers.set("Content-Disposition", "attachment", filename=package.name)
+    return response
 
 
 @pages.get("/erase")

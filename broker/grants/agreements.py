@@ -179,6 +179,17 @@ def verify(document: bytes | str, *, registered: Collection[str] | None = None) 
     return content
 
 
+def verify_first(document: bytes | str) -> Document:
+    """The content of an agreement that its person signed and its vendor has not; raises like `verify`."""
+    payload, signatures = _opened(document)
+    if len(signatures) != 1:
+        raise NotSigned([{"pointer": "/signatures", "detail": "Give exactly one signature: the person's."}])
+    content = read_payload(unb64(payload, "/payload"))
+    key = _key(content["first_party"]["jwk"], "/payload/first_party/jwk")
+    check_signature(payload, *signatures[0], typ=TYP, key=key, algorithms=ALGORITHMS["first_party"])
+    return content
+
+
 def _opened(document: bytes | str) -> tuple[str, list[tuple[Any, str]]]:
     if len(document) > MOST_BYTES:
         refuse("", "Send at most 256 KiB.")

@@ -137,7 +137,8 @@ def file(grant_id: str, name: str) -> Response:
     with broker.reading() as tx:
         grant = queries.one(tx, who.ring, queries.to_bytes(grant_id))
         signed = agreed.agreement(tx, who.ring, grant.grant_id)
-        if wanted is None or signed is None:
+        # Only the broker that was read from can give receipts: here there would be none, as if nothing had ever been read.
+        if wanted is None or signed is None or (grant.moved and name == "receipts.json"):
             raise errors.NotFound
         reads = queries.reads_under(tx, who.ring, grant.id) if name == "receipts.json" else []
         kept = Kept(grant, signed, agreed.changes_of(tx, who.ring, grant.grant_id), reads, who.ring.signer(grant.vendor_id))

@@ -80,6 +80,11 @@ class Grant:
         """Whether it only adds events, and shows nobody any."""
         return all(clause.action == "write" for clause in self.clauses)
 
+    @property
+    def moved(self) -> bool:
+        """Whether its person brought it from another broker. Nobody ever could read by it here."""
+        return "moved" in self.details
+
     def state(self, now: dt.datetime) -> str:
         """active, paused, revoked or expired, as of `now`."""
         return state_of(self.status, self.expires_at, now)

@@ -23,6 +23,7 @@ _ENDINGS: Final = {
     "restored": ("The broker ended it again", ", after an older copy of your data had come back"),
     "over": ("It reached its end date", ""),
     "uncollected": ("The broker ended it", ", because {name} never came to use it"),
+    "moved": ("It came in ended", ", since you brought it from another broker. There it goes on until you end it there"),
     "unsigned": ("The broker ended it", ", because {name} did not sign the agreement within 24 hours"),
 }
 

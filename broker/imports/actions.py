@@ -30,6 +30,7 @@ from broker.imports.queries import HELD, SILENCE, Batch
 from broker.imports.reports import Unreadable
 from broker.imports.sources import Source
 from broker.ledger import actions as ledger
+from broker.moves import actions as moves
 from broker.opening import Broker
 from broker.vault.keys import Keyring
 
@@ -143,6 +144,8 @@ def _try(broker: Broker, ring: Keyring, source: Source, mapping: purchases.Mappi
         with broker.reading() as tx:
             found.count(chunk, queries.status(tx, ring, [event["id"] for event in chunk]))
         progress(found.total)
+    with files.besides(broker, ring, source) as more:
+        found.besides = more[1].to_json() if more else {}
     return found.close(report)
 
 
@@ -230,25 +233,40 @@ def take(broker: Broker, person_id: bytes, batch_id: bytes) -> None:
     batch = _load(broker, ring, batch_id)
     try:
         with files.file_of(broker, ring, batch) as source:
-            events, report = files.run(broker, ring, source, batch.mapping)
-            found = _store(broker, ring, batch_id, events, lambda _done: None)
-        _finish(broker, ring, batch, found.close(report), ledger.PERSON)
+            _take(broker, ring, batch, source, batch.mapping)
     except Unreadable as unreadable:
         _fail(broker, ring, batch, "taking", str(unreadable))
     except Stopped:
         return
 
 
-def _finish(broker: Broker, ring: Keyring, batch: Batch, found: Findings, by: dict[str, str]) -> None:
-    """The end of taking in: state, counts and ledger entry in one transaction, then the file goes."""
+def _take(
+    broker: Broker, ring: Keyring, batch: Batch, source: Source, mapping: purchases.Mapping | None, read: files.Run | None = None,
+    *, progress: Progress = lambda _done: None, by: dict[str, str] = ledger.PERSON,
+) -> Findings:
+    """Store what a file holds; whatever of it has to be judged as a whole is judged before the first event is stored."""
+    with files.besides(broker, ring, source) as more:
+        events, report = read or files.run(broker, ring, source, mapping)
+        found = _store(broker, ring, batch.batch_id, events, progress).close(report)
+        ready = moves.ready(broker, ring, *more, batch.id, by) if more else None
+        found.besides = more[1].to_json() if more else {}
+    _finish(broker, ring, batch, found, by, ready)
+    return found
+
+
+def _finish(broker: Broker, ring: Keyring, batch: Batch, found: Findings, by: dict[str, str], ready: moves.Ready | None) -> None:
+    """The end of taking in: state, counts, what comes besides events and the ledger entry in one transaction, then the file goes."""
     now = broker.now()
     kept = {name: value for name, value in batch.details.items() if name != "head"}
     details = _sealed(broker, ring, batch.batch_id, {**kept, "found": found.to_json()})
     about = {"batch": batch.id, "source": batch.details["kind"], "file": batch.details["name"], "kinds": found.fresh, "count": found.added}
+    about |= ready.about if ready else {}
     key = ledger.entry_key(ring, now)
 
     def job(tx: Connection) -> None:
         _moved(broker, tx, ring, batch.batch_id, ("taking",), state="done", total=found.total, done=found.total, details=details)
+        if ready:
+            ready.insert(tx)
         ledger.append(tx, ring, key, ledger.Entry("import", now, by=by, about=about))
 
     _patiently(broker, job)
@@ -258,6 +276,7 @@ def _finish(broker: Broker, ring: Keyring, batch: Batch, found: Findings, by: di
 def _fail(broker: Broker, ring: Keyring, batch: Batch, state: str, why: str) -> None:
     """Delete what was stored of a batch, keep why, throw the file away."""
     _delete(broker, ring, batch.batch_id)
+    moves.drop_rests(broker, ring.person_id)
     details = {"name": batch.details["name"], "kind": batch.details["kind"], "from": batch.details["from"], "why": why}
     sealed = _sealed(broker, ring, batch.batch_id, details)
     try:
@@ -277,15 +296,14 @@ def take_in_file(
     """  # fmt: skip
     ring = broker.keyring(person_id)
     source, batch_id = files.recognise(broker, path), os.urandom(16)
-    with files.refusals():
+    with files.refusals(), files.besides(broker, ring, source):
         events, total, report = files.read(broker, ring, source, mapping, trying)
     details = {"name": (name or path.name)[:200], "kind": source.kind, "from": "file"}
     _begin(broker, ring, "taking", details, batch_id, total)
     batch = _load(broker, ring, batch_id)
     try:
         again = iter(events) if events is not None else files.run(broker, ring, source, mapping)[0]
-        found = _store(broker, ring, batch_id, again, progress).close(report)
-        _finish(broker, ring, batch, found, by)
+        found = _take(broker, ring, batch, source, mapping, (again, report), progress=progress, by=by)
     except Unreadable as unreadable:
         _fail(broker, ring, batch, "taking", str(unreadable))
         raise errors.ImportRefused(str(unreadable)) from None
@@ -330,6 +348,7 @@ def undo(broker: Broker, person_id: bytes, batch_id: bytes, by: dict[str, str] =
     """Delete all events of a batch that `begin_undo` has marked, with one ledger entry; returns how many. They may be imported again."""
     ring = broker.keyring(person_id)
     number = _delete(broker, ring, batch_id)
+    moves.drop_rests(broker, ring.person_id)
     now = broker.now()
     key = ledger.entry_key(ring, now)
     entry = ledger.Entry("forget", now, by=by, about={"undo": batch_id.hex(), "count": number})

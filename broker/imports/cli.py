@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from broker.imports.purchases import Mapping
     from broker.opening import Broker
 
-SOURCES: Final = ("chromium", "firefox", "amazon", "csv")
+SOURCES: Final = ("chromium", "firefox", "amazon", "csv", "proffer")
 WRONG_USAGE: Final = 2
 # Without a terminal nobody sees a bar move, so a line says where it stands.
 LINE_SECONDS: Final = 10.0
@@ -62,7 +62,7 @@ def take_in(
     file: Path | None, source: str | None, name: str | None, undo: str | None,
     *, dry_run: bool, list_browsers: bool, yes: bool, as_json: bool, **answers: str | None,
 ) -> None:  # fmt: skip
-    """Take FILE in: the history of a browser, Amazon's order history, or any shop's orders as CSV."""
+    """Take FILE in: the history of a browser, Amazon's order history, any shop's orders as CSV, or another broker's export (zip or folder)."""
     from broker.terminal import fail, opened, person_named  # noqa: PLC0415 - the command must answer --help at once
 
     if [file is not None, undo is not None, list_browsers].count(True) != 1:
@@ -182,7 +182,24 @@ def _say(found: "Findings", batch: str, kind: str, *, as_json: bool) -> None:
     for title, names in (("Columns thrown away on purpose", found.dropped_columns), ("Columns left out", found.ignored_columns)):
         if names:
             click.echo(f"{title}: {', '.join(names)}")
+    for line in _besides(found, taken=bool(batch)):
+        click.echo(line)
     click.echo(f"To undo it: broker import --undo {batch}" if batch else "Nothing was kept. Leave out --dry-run to take it in.")
+
+
+def _besides(found: "Findings", *, taken: bool) -> Iterator[str]:
+    """What of another broker's export comes besides events, and what is left out."""
+    from broker.words import many  # noqa: PLC0415 - see _list
+
+    more, here = found.besides, "Here now" if taken else "Would come"
+    if more.get("terms"):
+        yield f"{here}: the terms, {many(more['terms'], 'version')}."
+    if more.get("grants"):
+        yield f"{here}: {many(more['grants'], 'grant')}, ended. What still lives in the broker it is from goes on until it is ended there."
+    for log in more.get("logs", ()):
+        yield f"{here}: the ledger of {log['origin'].partition('/')[0]}, {many(log['size'], 'entry', 'entries')}, closed."
+    for sentence in more.get("left", ()):
+        yield f"Left out: {sentence}"
 
 
 def _undo(broker: "Broker", person_id: bytes, batch: str, *, yes: bool, as_json: bool) -> None:

@@ -14,6 +14,9 @@ from broker.imports.purchases import Mapping
 from broker.imports.queries import Batch
 from broker.imports.reports import Report, Unreadable
 from broker.imports.sources import Source
+from broker.moves import queries as moves
+from broker.moves.package import Package
+from broker.moves.queries import Coming
 from broker.opening import Broker
 from broker.vault.keys import Keyring
 
@@ -23,6 +26,7 @@ RUN: Final = 100_000
 FREE_AT_LEAST: Final = 64 * 2**20
 GONE: Final = "The uploaded file is kept for a day only, and is no longer here. Choose it again."
 Progress = Callable[[int], None]
+Run = tuple[Iterator[Event], Report]
 
 
 @contextmanager
@@ -69,10 +73,20 @@ def file_of(broker: Broker, ring: Keyring, batch: Batch) -> Iterator[Source]:
         yield sources.recognise(room / "file", limit=limit)
 
 
-def run(broker: Broker, ring: Keyring, source: Source, mapping: Mapping | None) -> tuple[Iterator[Event], Report]:
+def run(broker: Broker, ring: Keyring, source: Source, mapping: Mapping | None) -> Run:
     """A run over a recognised file: its events, and the report that fills on the way. Raises `Unreadable`, also midway."""
     report = Report()
     return sources.events(source, report, now=broker.now(), key=ring.import_key(), mapping=mapping), report
+
+
+@contextmanager
+def besides(broker: Broker, ring: Keyring, source: Source) -> Iterator[tuple[Package, Coming] | None]:
+    """What of another broker's export comes besides events, its files open as long as the block runs; None of any other source. Raises `Unreadable`."""
+    if source.kind != "proffer":
+        yield None
+        return
+    with sources.opened_package(source) as package:
+        yield package, moves.coming(broker, ring, package)
 
 
 def read(broker: Broker, ring: Keyring, source: Source, mapping: Mapping | None, progress: Progress) -> tuple[list[Event] | None, int, Report]:

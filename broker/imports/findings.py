@@ -32,6 +32,8 @@ class Findings:
     noted: dict[str, int] = field(default_factory=dict)
     dropped_columns: list[str] = field(default_factory=list)
     ignored_columns: list[str] = field(default_factory=list)
+    # Of another broker's export: versions of `terms`, `grants`, `grants_here`, `logs` of old ledgers, and sentences about what is `left` out.
+    besides: dict[str, Any] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -42,6 +44,11 @@ class Findings:
     def added(self) -> int:
         """How many of them are new here."""
         return sum(self.fresh.values())
+
+    @property
+    def comes(self) -> bool:
+        """Whether anything new is in the file."""
+        return bool(self.added or any(self.besides.get(name) for name in ("terms", "grants", "logs")))
 
     @property
     def days(self) -> tuple[date, date] | None:

@@ -11,11 +11,13 @@ from werkzeug.wrappers import Response
 
 from broker import current, errors, layout
 from broker.config import LOOPBACK
-from broker.confirming import fresh_to_forget
+from broker.confirming import fresh, fresh_to_forget
 from broker.events import shape
 from broker.imports import actions, browsers, columns, files, queries, rooms
 from broker.imports.queries import Batch
 from broker.imports.work import Work
+from broker.ledger import actions as ledger
+from broker.moves import queries as moves
 from broker.people import queries as people
 from broker.rows import counted
 from broker.rows import table as rows_table
@@ -24,7 +26,7 @@ from broker.session import csrf, person, signed_in
 pages: Final = Blueprint("imports", __name__)
 KINDS: Final = {
     "chromium": "History of Chrome, Chromium, Edge, Brave, Vivaldi or Opera", "firefox": "History of Firefox", "amazon": "Amazon's order history",
-    "csv": "Orders of a shop (CSV)",
+    "csv": "Orders of a shop (CSV)", "proffer": "Everything from another broker",
 }  # fmt: skip
 STATES: Final = {
     "mapping": ("waits for its columns", ""), "reading": ("being read", ""), "ready": ("tried, not taken in", ""), "taking": ("being taken in", ""),
@@ -169,9 +171,12 @@ def show(batch: str) -> Any:
     if found.state == "mapping" or (found.state == "ready" and request.args.get("columns") and found.details["kind"] == "csv"):
         return _mapping_page(found, _answers(found))
     word, tone = _state(found)
+    broker, who = current.broker(), person()
+    with broker.reading() as tx:
+        kept = [each for each in moves.every(tx, who.ring) if each.batch == found.id]
     answer = layout.page(
         "imports/batch.html", "progress" if found.state in queries.WORKING else "main", batch=found, found=found.found, word=word, tone=tone, kinds=KINDS,
-        counted=counted, interrupted=_is_interrupted(found), days=found.found.days,
+        counted=counted, interrupted=_is_interrupted(found), days=found.found.days, ledgers=kept,
     )  # fmt: skip
     if request.headers.get("HX-Request") == "true" and (found.state not in queries.WORKING or _is_interrupted(found)):
         # The work has ended: the page as a whole is another one now.
@@ -220,9 +225,27 @@ def set_columns(batch: str) -> Any:
 def take(batch: str) -> Any:
     """Take in what the dry run showed, or go on where it broke off."""
     broker, person_id, found = current.broker(), person().person_id, _load(batch)
+    if found.found.besides.get("terms"):
+        # They may allow more than the terms that everybody starts with.
+        fresh("looser")
     actions.claim(broker, person_id, found.batch_id)
     _work().start(found.batch_id, lambda: actions.take(broker, person_id, found.batch_id))
     return _back(batch)
+
+
+@pages.post("/import/<batch>/ledgers/<number>")
+@signed_in
+def old_ledger(batch: str, number: str) -> Any:
+    """A ledger that came with this import, byte for byte as it came; that it is taken is entered first."""
+    broker, who, found = current.broker(), person(), _load(batch)
+    with broker.reading() as tx:
+        kept = next((each for each in moves.every(tx, who.ring) if each.batch == found.id and str(each.number) == number), None)
+    if kept is None:
+        raise errors.NotFound
+    ledger.record(broker, who.person_id, ledger.Entry("export", broker.now(), about={"what": "old ledger", "batch": found.id}))
+    response = Response(moves.written(broker, who.ring, kept), mimetype="application/zip")
+    response.headers.set("Content-Disposition", "attachment", filename=f"old-ledger-{kept.number}.zip")
+    return response
 
 
 @pages.post("/import/<batch>/discard")

@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Connection, select
 
 from broker.db import AnyRow
-from broker.errors import NotFound
+from broker.errors import NotFound, Unsealable
 from broker.events.models import events, forgotten
 from broker.imports.findings import Findings
 from broker.imports.models import batches
@@ -91,6 +91,19 @@ def every(tx: Connection, ring: Keyring, limit: int = 50) -> list[Batch]:
     """The person's batches, newest first."""
     mine = select(batches).where(batches.c.person_id == ring.person_id).order_by(batches.c.made_at.desc(), batches.c.batch_id).limit(limit)
     return [_batch(ring, row) for row in tx.execute(mine)]
+
+
+def names(tx: Connection, ring: Keyring, limit: int) -> dict[str, str]:
+    """The names of the files that the newest batches came from, by the batch's id; of one that does not open it is empty."""
+    mine = select(batches.c.batch_id, batches.c.details).where(batches.c.person_id == ring.person_id).order_by(batches.c.made_at.desc()).limit(limit)
+    return {bytes(row.batch_id).hex(): _name(ring, row) for row in tx.execute(mine)}
+
+
+def _name(ring: Keyring, row: AnyRow) -> str:
+    try:
+        return str(orjson.loads(ring.unseal(place(ring.person_id, row.batch_id), row.details))["name"])
+    except Unsealable:
+        return ""
 
 
 def status(tx: Connection, ring: Keyring, ids: Sequence[str]) -> dict[str, str]:

@@ -49,8 +49,8 @@ class Taken:
         return NAME.format(day=f"{self.at:%Y-%m-%d}" if self.seq is None else f"entry-{self.seq}")
 
 
-def take(broker: Broker, person_id: bytes, *, number: int | None = None, by: dict[str, str] = actions.PERSON) -> Taken:
-    """Enter that a copy of the ledger (or of one entry) is taken, and sign the log with that entry in it; then it may leave.
+def take(broker: Broker, person_id: bytes, *, number: int | None = None, by: dict[str, str] = actions.PERSON, what: str = "ledger") -> Taken:
+    """Enter that a copy of the ledger (or of one entry, or of `what` it goes along with) is taken, and sign the log with that entry in it; then it may leave.
 
     Of a log that does not continue its last checkpoint the person still gets all there is, with that checkpoint: it shows what is wrong. `NotFound`
     where the log that goes on has no such entry, `LedgerUnavailable` where nothing was ever signed and nothing can be.
@@ -61,7 +61,7 @@ def take(broker: Broker, person_id: bytes, *, number: int | None = None, by: dic
             seq = _seq(tx, person_id, number)
     else:
         seq = None
-    about: dict[str, Any] = {"what": "ledger"} if seq is None else {"what": "ledger", "entry": seq}
+    about: dict[str, Any] = {"what": what} if seq is None else {"what": what, "entry": seq}
     try:
         actions.record(broker, person_id, actions.Entry("export", now, by=by, about=about))
         checkpoints.sign(broker, person_id)
@@ -83,7 +83,7 @@ def _seq(tx: Connection, person_id: bytes, number: int) -> int:
     return int(number - row.first)
 
 
-class _Pieces(io.RawIOBase):
+class Pieces(io.RawIOBase):
     """What a zip is written to: it keeps only what was not fetched yet."""
 
     def __init__(self) -> None:
@@ -108,17 +108,18 @@ class _Pieces(io.RawIOBase):
 
 def written(broker: Broker, taken: Taken) -> Iterator[bytes]:
     """The zip, piece by piece; nothing of it is ever on a disk of ours."""
-    pieces, gone = _Pieces(), heads.destroyed_of(broker.heads, taken.ring.person_id)
+    pieces, gone = Pieces(), heads.destroyed_of(broker.heads, taken.ring.person_id)
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file, broker.reading() as tx:
-        file.writestr(_info("manifest.json"), orjson.dumps(_manifest(broker, taken), option=orjson.OPT_INDENT_2))
+        file.writestr(info("manifest.json"), orjson.dumps(_manifest(broker, taken), option=orjson.OPT_INDENT_2))
         for state in taken.logs:
             yield from _log(tx, taken, state, gone, file, pieces)
     yield pieces.fetch()
 
 
-def _info(name: str) -> zipfile.ZipInfo:
+def info(name: str) -> zipfile.ZipInfo:
+    """How a file stands in a zip of ours; what is a zip itself is not packed twice."""
     made = zipfile.ZipInfo(name, EPOCH)
-    made.compress_type = zipfile.ZIP_DEFLATED
+    made.compress_type = zipfile.ZIP_STORED if name.endswith(".zip") else zipfile.ZIP_DEFLATED
     made.external_attr = 0o600 << 16
     return made
 
@@ -138,7 +139,7 @@ def _signed(state: State) -> Signed:
     return state.signed
 
 
-def _log(tx: Connection, taken: Taken, state: State, gone: set[bytes], file: zipfile.ZipFile, pieces: _Pieces) -> Iterator[bytes]:
+def _log(tx: Connection, taken: Taken, state: State, gone: set[bytes], file: zipfile.ZipFile, pieces: Pieces) -> Iterator[bytes]:
     """One log's folder."""
     folder, signed = b64(state.log_id), _signed(state)
     leaves: list[bytes] = []
@@ -146,7 +147,7 @@ def _log(tx: Connection, taken: Taken, state: State, gone: set[bytes], file: zip
     # Under an alarm what is there may be more or less than what was signed, and whoever checks is to see it.
     rows = (row for row in bodies(tx, taken.ring, state.log_id, 0) if state.alarm or row[0] < signed.size)
     opened = Opener(taken.ring, state.log_id)
-    with file.open(_info(f"{folder}/entries.jsonl"), "w", force_zip64=True) as lines:
+    with file.open(info(f"{folder}/entries.jsonl"), "w", force_zip64=True) as lines:
         for seq, leaf, body in rows:
             leaves.append(leaf)
             if taken.seq in {None, seq}:
@@ -155,12 +156,12 @@ def _log(tx: Connection, taken: Taken, state: State, gone: set[bytes], file: zip
                 if taken.seq is None and b'"act":"read"' in line and b'"outcome":"permitted"' in line:
                     reads.append(seq)
             yield pieces.fetch(PIECE)
-    file.writestr(_info(f"{folder}/checkpoint"), signed.note)
+    file.writestr(info(f"{folder}/checkpoint"), signed.note)
     if state.alarm or len(leaves) != signed.size:
         return
     tree = Leaves(leaves)
     for seq in reads[-MOST_PROOFS:]:
-        file.writestr(_info(f"{folder}/proofs/{seq}.tlog-proof"), Proof(seq, tuple(tree.inclusion(seq, signed.size)), signed.note).file)
+        file.writestr(info(f"{folder}/proofs/{seq}.tlog-proof"), Proof(seq, tuple(tree.inclusion(seq, signed.size)), signed.note).file)
         yield pieces.fetch(PIECE)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, false, func, or_, select, tuple_
 
 from broker.db import AnyRow, Prepared
 from broker.errors import NotFound, Unsealable
@@ -86,6 +86,11 @@ def _logs(tx: Connection, person_id: bytes, below: int) -> list[tuple[bytes, int
     table = models.heads.c
     wanted = select(table.log_id, table.first).where(table.person_id == person_id, table.first < below, table.size > 0)
     return [(row.log_id, row.first) for row in tx.execute(wanted.order_by(table.first.desc()))]
+
+
+def logs(tx: Connection, person_id: bytes) -> list[bytes]:
+    """The ids of the person's logs that hold something, the oldest first."""
+    return [log_id for log_id, _ in reversed(_logs(tx, person_id, LAST_NUMBER))]
 
 
 def _rows(tx: Connection, ring: Keyring, wanted: Wanted, log_id: bytes, below: int | None) -> Select[Any]:
@@ -312,3 +317,10 @@ def served(tx: Connection, ring: Keyring, log_id: bytes, seq: int) -> Served | N
         return None
     found = orjson.loads(ring.unseal(place(ring.person_id, "ledger_rows", log_id, seq), row.body))
     return Served(tuple(found["ids"]), found["slice"], found["next"])
+
+
+def with_rows(tx: Connection, person_id: bytes, after: tuple[bytes, int], limit: int) -> list[tuple[bytes, int]]:
+    """Log and seq of the next entries whose read sent rows."""
+    table = models.rows
+    wanted = select(table.c.log_id, table.c.seq).where(table.c.person_id == person_id, tuple_(table.c.log_id, table.c.seq) > after)
+    return [(row.log_id, row.seq) for row in tx.execute(wanted.order_by(table.c.log_id, table.c.seq).limit(limit))]

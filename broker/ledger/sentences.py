@@ -93,7 +93,13 @@ def _doer(entry: Entry, who: str) -> str:
 
 def _import(entry: Entry, who: str) -> str:
     source = f" from {entry['file']}" if entry.get("file") else ""
-    return f"{_doer(entry, who)} imported {_count(entry)}{source}."
+    besides = [many(entry[name], *words) for name, *words in _BESIDES if entry.get(name)]
+    logs = [f"the ledger of {log['origin'].partition('/')[0]} with {many(log['size'], 'entry', 'entries')}" for log in entry.get("old_logs", ())]
+    also = f", with {joined([*besides, *logs])}" if besides or logs else ""
+    return f"{_doer(entry, who)} imported {_count(entry)}{source}{also}."
+
+
+_BESIDES: Final = (("terms", "version of your terms", "versions of your terms"), ("grants", "ended grant"))
 
 
 def _forget(entry: Entry, who: str) -> str:
@@ -164,14 +170,19 @@ def _terms(entry: Entry, who: str) -> str:
         return f"{doer} {entry['change']}ed {who}{version}."
     if entry.get("change") == "restore":
         return f"{doer} put version {entry['restored']} of your terms back in force{version}."
+    if entry.get("change") == "moved":
+        return f"{doer} brought your terms from another broker{version}."
     return f"{doer} changed your terms{version}."
 
 
+_COPIED: Final = {"ledger": "your ledger", "everything": "everything of yours", "old ledger": "the ledger of a broker you left"}
+
+
 def _export(entry: Entry, who: str) -> str:
-    what = "ledger" if entry.get("what") == "ledger" else "events"
+    what = _COPIED.get(entry.get("what", ""), "your events")
     part = f" (entry {entry['entry']} of it)" if "entry" in entry else ""
     doer = _doer(entry, who)
-    return f"{doer} took a copy of your {what}{part} with {'you' if doer == 'You' else 'them'}."
+    return f"{doer} took a copy of {what}{part} with {'you' if doer == 'You' else 'them'}."
 
 
 def _operator(entry: Entry, who: str) -> str:

@@ -124,7 +124,8 @@ def load(broker: Broker, ring: Keyring, request_id: bytes, form: MultiDict[str, 
         terms = term_queries.current(tx, ring)
         version = term_queries.version(tx, ring.person_id)
         every = grant_queries.every(tx, ring)
-        earlier = [grant for grant in every if grant.vendor_id == client.vendor_id]
+        # What came in a file proves nothing of this vendor.
+        earlier = [grant for grant in every if grant.vendor_id == client.vendor_id and not grant.moved]
         known = {*vendor_queries.registered_domains(tx), *(grant.domain for grant in every if grant.domain)}
         told = facts(tx, ring, client, earlier)
         proposal = collection() if client.public else explain_terms.named(negotiate(terms, Request.parse(pushed.parameters["request"], told)), terms)

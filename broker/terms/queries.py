@@ -86,3 +86,9 @@ def history(tx: Connection, ring: Keyring, below: int | None = None) -> list[Ver
     rows = tx.execute(mine.order_by(versions.c.version.desc()).limit(PAGE + 1)).all()
     found = [Version(row.version, row.made_at, at(tx, ring, row.version)) for row in rows]
     return found if len(found) > PAGE else [*found, Version(0, None, DEFAULT_TERMS)]
+
+
+def every(tx: Connection, person_id: bytes) -> list[tuple[int, dt.datetime, int | None]]:
+    """All versions, oldest first: number, since when, and which one it put back (None: it is new)."""
+    wanted = select(versions.c.version, versions.c.made_at, versions.c.restored).where(versions.c.person_id == person_id)
+    return [(row.version, row.made_at, row.restored) for row in tx.execute(wanted.order_by(versions.c.version))]

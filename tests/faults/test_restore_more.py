@@ -161,7 +161,8 @@ def test_a_signature_during_an_erasure_is_no_restore(world: World) -> None:
 def test_an_upgrade_killed_half_way_is_no_restore(world: World, killed: str) -> None:
     """heads.db has its new form already, data.db not yet, or nothing more was done: the next start goes on as if nothing had been."""
     stores = {"heads.db": ("350daec7205f", [f"DROP TABLE {name}" for name in ("marks", "lessened_grants", "forgotten", "removed_slots", "times")])}
-    stores["data.db"] = ("6accbace9f00", ["ALTER TABLE ledger_heads DROP COLUMN first", "ALTER TABLE ledger_heads DROP COLUMN closed"])
+    gone = [f"DROP TABLE {name}" for name in ("old_ledgers", "event_totals", "stale_totals", "shop_periods")]
+    stores["data.db"] = ("6accbace9f00", [*gone, "ALTER TABLE ledger_heads DROP COLUMN first", "ALTER TABLE ledger_heads DROP COLUMN closed"])
     for name, (revision, undo) in stores.items():
         store = sqlite3.connect(world.settings.data_dir / name)
         # Later forms of the store are taken back by hand as well, in the order that they came.

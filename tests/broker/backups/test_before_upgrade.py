@@ -25,7 +25,7 @@ STORES = ("data.db", "keys.db", "heads.db")
 WHOLE = [*sorted(STORES), "unfinished"]
 # What stood before the newest revision of each store that has one, and what undoes it.
 OLDER = {
-    "data.db": ("6accbace9f00", ["ALTER TABLE ledger_heads DROP COLUMN first", "ALTER TABLE ledger_heads DROP COLUMN closed"]),
+    "data.db": ("c4d1a7f05e92", ["DROP TABLE old_ledgers"]),
     "heads.db": ("c3a7f02d9be4", ["DROP TABLE times"]),
 }
 

@@ -211,6 +211,10 @@ def bundled(stage: Stage) -> None:
     stage.command("bundle", str(stage.where / "ledger.zip"), "--person", "alice")
 
 
+def taken_out(stage: Stage) -> None:
+    assert stage.alice.post("/export", page="/export").data
+
+
 def backed_up(stage: Stage) -> None:
     (stage.where / "shelf").mkdir()
     stage.command("backup", str(stage.where / "shelf"), "--to", new_recipient()[1])
@@ -251,6 +255,8 @@ MADE: dict[str, tuple[str, str, str, Callable[[Stage], None]]] = {
     "revoke, by command": ("revoke", "operator", "permitted", revoked),
     "backup, by command": ("operator", "operator", "permitted", backed_up),
     "bundle, by command": ("export", "operator", "permitted", bundled),
+    "everything, on the page": ("export", "person", "permitted", taken_out),
+    "everything, by command": ("export", "operator", "permitted", lambda stage: stage.command("export", "--to", str(stage.where / "out"), "--person", "alice")),
 }
 # Acts that are done before anybody is served, and where they are tested.
 ELSEWHERE = {
@@ -271,7 +277,8 @@ def test_every_command_that_touches_a_person_is_in_it() -> None:
         return set().union(*found)
 
     touching = {
-        "clock", "client remove", "terms show", "terms set", "import", "revoke", "bundle", "backup", "keys add", "keys remove", "keys rotate", "person reset",
+        "clock", "client remove", "terms show", "terms set", "import", "revoke", "bundle", "export", "backup", "keys add", "keys remove", "keys rotate",
+        "person reset",
     }  # fmt: skip
     others = {"demo", "restore", "verify", "config", "person add", "client add", "client invite", "client list", "keys list", "unlock"}
     assert commands(main) == touching | others
