@@ -45,6 +45,8 @@ def life(alice: Browser, bookshop: Shop, otherstore: Shop, clock: Clock) -> Brow
     """Alice with events of every field, two versions of terms, a live grant that was narrowed, an ended one, one nobody signed, and her extension."""
     broker, start = alice.app.extensions["broker"], clock() - dt.timedelta(days=5)
     alice.store(*everything(start), purchase(start, "A Study in Ink"), {**page_visit(start, title="Höhle 😀"), "referrer": "find.example"})
+    left = purchase(start, "Left in the cart")
+    alice.store({**{name: left[name] for name in ("id", "time", "site", "items", "total")}, "kind": "cart_abandoned"})
     for number in range(2):
         document = {**DEFAULT_TERMS.to_json(), "deny": [{"id": f"planted-{number}", "sites": ["never.example"]}]}
         terms.set_terms(broker, alice.person_id, document)
