@@ -19,7 +19,7 @@ from broker.opening import opened
 STORES = ("data.db", "keys.db", "heads.db")
 # What stood before the newest revision of each store that has one, and what undoes it.
 OLDER = {
-    "data.db": ("6accbace9f00", ["ALTER TABLE ledger_heads DROP COLUMN first", "ALTER TABLE ledger_heads DROP COLUMN closed"]),
+    "data.db": ("832a710fc332", ["DROP TABLE event_totals", "DROP TABLE stale_totals", "DROP TABLE shop_periods"]),
     "heads.db": ("350daec7205f", ["DROP TABLE marks"]),
 }
 
