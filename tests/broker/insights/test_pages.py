@@ -24,7 +24,7 @@ def words(page: str) -> str:
 
 def plain(marked: str) -> str:
     """What is left without tags."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", marked)).split())
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", marked.replace("<wbr>", ""))).split())
 
 
 def rows(page: str, label: str) -> list[str]:
