@@ -14,6 +14,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from broker import current, errors, layout
 from broker.events.sites import site_of
 from broker.insights import actions, figures, queries, views
+from broker.insights.belongings import Thing
 from broker.insights.queries import Loaded, Shop
 from broker.insights.recurring import Recurring, recurring
 from broker.session import person, signed_in
@@ -87,11 +88,18 @@ def owned() -> Any:
     today = now.astimezone(zone).date()
     with broker.reading() as tx:
         shops = queries.shops(tx, who.ring)
+
+        def is_soon(thing: Thing) -> bool:
+            return views.kept(thing, shops.get(thing.domain), zone).is_soon(today)
+
+        def is_listed(thing: Thing) -> bool:
+            return not is_soon(thing) and (below is None or thing.key < below)
+
         longest = max((shop.days for shop in shops.values()), default=0)
-        found = queries.owned(tx, who.ring, below, PAGE + 1, today - dt.timedelta(days=longest + 1) if longest else dt.date.max)
-    things = [views.kept(thing, shops.get(thing.domain), zone) for thing in found.things]
-    soon = sorted((each for each in things if each.is_soon(today)), key=lambda each: (each.back, each.thing.key))
-    rest = [each for each in things if not each.is_soon(today) and (below is None or each.thing.key < below)]
+        found = queries.owned(tx, who.ring, is_listed, PAGE + 1, today - dt.timedelta(days=longest + 1) if longest else dt.date.max)
+    kept = partial(_kept, shops, zone)
+    soon = sorted(map(kept, filter(is_soon, found.things)), key=lambda each: (each.back, each.thing.key))
+    rest = list(map(kept, islice(filter(is_listed, found.things), PAGE + 1)))
     shown = rest[:PAGE]
     older = "~".join(map(str, shown[-1].thing.key)) if len(rest) > PAGE else ""
     names = sorted({each.thing.domain for each in (*soon, *shown)} | set(shops))
@@ -100,6 +108,10 @@ def owned() -> Any:
         older=url_for("insights.owned", older=older) if older else "", first=url_for("insights.owned") if below else "",
         shops=[shops.get(name, Shop(name)) for name in names],
     )  # fmt: skip
+
+
+def _kept(shops: Mapping[str, Shop], zone: ZoneInfo, thing: Thing) -> views.Kept:
+    return views.kept(thing, shops.get(thing.domain), zone)
 
 
 def _below(text: str) -> tuple[str, str, int] | None:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -213,13 +213,12 @@ class Owned:
     more: bool
 
 
-def owned(tx: Connection, ring: Keyring, below: tuple[str, str, int] | None, number: int, since: dt.date) -> Owned:
-    """At least `number` things below a key (time, event tag, place), as far as there are so many; and all that were bought since a day."""
+def owned(tx: Connection, ring: Keyring, wanted: Callable[[Thing], bool], number: int, since: dt.date) -> Owned:
+    """The newest things, until `number` of them are `wanted`, as far as there are so many; and all that were bought since a day."""
     look = FIRST_LOOK
     while True:
         found = _look(tx, ring, look)
-        below_it = sum(thing.key < below for thing in found.things) if below else len(found.things)
-        enough = below_it >= number and (found.first is None or found.first < since)
+        enough = sum(map(wanted, found.things)) >= number and (found.first is None or found.first < since)
         if enough or not found.more or look >= LAST_LOOK:
             return found
         look *= 3

@@ -47,3 +47,13 @@ def test_parts_stand_on_each_other_in_the_order_of_kinds() -> None:
     assert [(part.place, part.number) for part in bar.parts] == [(0, 3), (2, 1)]
     assert bar.parts[0].y + bar.parts[0].height == HEIGHT
     assert bar.parts[1].y + bar.parts[1].height == pytest.approx(bar.parts[0].y)
+
+
+def test_bars_can_be_longer_than_they_need_to_be() -> None:
+    first, last = dt.date(2026, 1, 15), dt.date(2026, 3, 3)
+    assert over_time({}, KINDS, first, last).step == "day"
+    plot = over_time({(first, "visits"): 2, (last, "visits"): 1}, KINDS, first, last, least="month")
+    assert [(bar.first, bar.last, bar.total) for bar in plot.bars] == [
+        (first, dt.date(2026, 1, 31), 2), (dt.date(2026, 2, 1), dt.date(2026, 2, 28), 0), (dt.date(2026, 3, 1), last, 1),
+    ]  # fmt: skip
+    assert over_time({}, KINDS, first, first + dt.timedelta(days=4000), least="month").step == "year"
