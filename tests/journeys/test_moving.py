@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import PASSWORD
 from exporting import export, exported, files_in, lines, resealed, zipped
 from flask import Flask
 from makers import Browser, Clock, Extension, Shop, everything, page_visit, purchase, settings_in
 from moving import ended, take_in, tried
+from signing_in import PASSWORD
 from sqlalchemy import delete, insert, select
 
 from broker import close_app, create_app, verifying
