@@ -286,7 +286,7 @@ def take_bundle(broker: "Broker", file: Path, name: str | None, number: int | No
 @with_broker
 def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: bool, name: str | None) -> None:  # noqa: FBT001 - a click option
     """End grants at once; no question asked."""
-    from broker.errors import Sealed, Unsealable  # noqa: PLC0415 - see opened
+    from broker.errors import Busy, Sealed, Unsealable  # noqa: PLC0415 - see opened
     from broker.grants import actions, queries  # noqa: PLC0415 - see opened
     from broker.ledger import checkpoints  # noqa: PLC0415 - see opened
 
@@ -302,7 +302,7 @@ def revoke(broker: "Broker", grant: str | None, vendor: str | None, everything: 
         actions.revoke(broker, person_id, each.grant_id, by={"role": "operator"})
         click.echo(f"Ended {each.id} ({each.domain or each.client_id}).")
     # Signed later where it cannot be now: nothing comes between the first ending and the last.
-    with contextlib.suppress(checkpoints.Inconsistent, Sealed, Unsealable):
+    with contextlib.suppress(checkpoints.Inconsistent, Busy, Sealed, Unsealable):
         checkpoints.sign(broker, person_id)
 
 

@@ -7,6 +7,8 @@ the place of the one it continues, durably and only if that is still the last on
 import base64
 import logging
 import queue
+import random
+import time
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,7 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 from sqlalchemy import Connection, or_, select
 
-from broker.errors import Unsealable
+from broker.errors import Busy, Unsealable
 from broker.ledger import actions, models
 from broker.ledger.merkle import Tree, leaf_hash
 from broker.ledger.notes import Checkpoint, Key, key_id
@@ -26,11 +28,13 @@ from broker.vault.heads import Signed
 from broker.vault.keys import Keyring
 
 log = logging.getLogger(__name__)
-# As often as another process may come first before that is strange.
-TRIES: Final = 10
+# As often as another process may come first before this one gives up, and how long it waits between, in seconds: the first time, and at most.
+TRIES: Final = 12
+WAITS: Final = (0.002, 0.2)
 SHORT: Final = "It holds fewer entries than were signed before. An older copy of it has come back, or its end was cut off."
 FORKED: Final = "Its entries are others than were signed before."
 ALTERED: Final = "Entry {seq} was altered, moved or taken out after it was made."
+_CHANCE: Final = random.SystemRandom()
 _OPEN: Final = models.heads.c.closed.is_(None)
 HEAD: Final = "Its entries do not add up to what it says it holds."
 
@@ -74,6 +78,7 @@ def sign(broker: Broker, person_id: bytes) -> list[Signed]:
     """Sign each log of a person as it is now, and hand the checkpoints out.
 
     A log that does not continue its last checkpoint is not signed: it gets its alarm, and `Inconsistent` is raised. One that does loses its alarm.
+    `Busy` where other processes came first time and again.
     """
     ring = broker.keyring(person_id)
     with broker.reading() as tx:
@@ -92,6 +97,7 @@ def sign(broker: Broker, person_id: bytes) -> list[Signed]:
 
 
 def _sign_log(broker: Broker, ring: Keyring, log_id: bytes) -> Signed:
+    wait, longest = WAITS
     for _ in range(TRIES):
         # First what was signed, then what is there: the other way round the log could look shorter than it is.
         known = heads.checkpoint(broker.heads, ring.person_id, log_id)
@@ -104,7 +110,11 @@ def _sign_log(broker: Broker, ring: Keyring, log_id: bytes) -> Signed:
             return made
         if heads.is_erased(broker.heads, ring.person_id):
             raise Unsealable
-    raise Inconsistent(FORKED)
+        # Whoever wrote has the file at hand, and would come first again.
+        time.sleep(_CHANCE.uniform(wait / 2, wait))
+        wait = min(wait * 2, longest)
+    # Nothing is wrong with it: others sign it all the time.
+    raise Busy(retry_after=1)
 
 
 def _continued(tx: Connection, ring: Keyring, log_id: bytes, known: Signed | None) -> Tree:
@@ -162,7 +172,7 @@ def sweep(broker: Broker) -> None:
         except Inconsistent:
             # It has its alarm, and the others are still to be signed.
             continue
-        except Unsealable:
+        except (Busy, Unsealable):
             log.exception("a log could not be signed")
 
 

@@ -12,6 +12,7 @@ from makers import Browser, Clock, Shop, purchase, settings_in
 from sqlalchemy import delete, select, update
 
 from broker import close_app, create_app, serving
+from broker.errors import Busy
 from broker.ledger import checkpoints, models, proofs
 from broker.ledger.merkle import verify_consistency
 from broker.ledger.notes import Key, Wrong, open_checkpoint
@@ -216,6 +217,23 @@ def test_the_sweep_signs_everybodys(log: Browser, bob: Browser) -> None:
         state = checkpoints.states(broker_of(log), person.ring)[0]
         assert state.signed
         assert state.signed.size == state.size
+
+
+def test_others_that_always_come_first_raise_no_alarm(log: Browser, bookshop: Shop, bob: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is wrong with such a log: it is signed later, the others of a sweep are, and its vendors go on reading."""
+    broker, real = broker_of(log), heads.swap
+    bookshop.read()
+    bob.store(purchase(clock() - dt.timedelta(days=1)))
+    monkeypatch.setattr(checkpoints, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(heads, "swap", lambda store, person_id, *more: person_id != log.person_id and real(store, person_id, *more))
+    with pytest.raises(Busy):
+        sign(log)
+    checkpoints.sweep(broker)
+    assert alarm_of(log) is None
+    assert sized(bob) == checkpoints.states(broker, bob.ring)[0].size
+    assert bookshop.read().status_code == 200
+    monkeypatch.undo()
+    assert sign(log).size == checkpoints.states(broker, log.ring)[0].size
 
 
 def test_a_swap_that_came_second_does_nothing(log: Browser) -> None:
