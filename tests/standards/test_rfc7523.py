@@ -10,6 +10,8 @@ from joserfc.jwk import ECKey, OctKey
 from makers import ORIGIN, Browser, Clock, Shop
 from proofs import of_broker
 
+from broker.oauth.actions import sweep
+
 REFUSED = {
     "no sub (40)": {"sub": None}, "iss is another (40)": {"iss": "other"}, "unknown client (40)": {"iss": "nobody", "sub": "nobody"},
     "aud another server (41)": {"aud": "https://other.example"}, "aud a list (41)": {"aud": [ORIGIN]}, "aud the token URL (41)": {"aud": f"{ORIGIN}/oauth/token"},
@@ -49,6 +51,8 @@ def test_an_assertion_works_once(bookshop: Shop, clock: Clock) -> None:
     assert post(bookshop, client_assertion=assertion) == (400, "invalid_grant")
     for seconds in (0, 49, 30, 1):
         clock.advance(seconds=seconds)
+        # What it forgets must be worth nothing any more.
+        sweep(bookshop.app.extensions["broker"])
         assert post(bookshop, client_assertion=assertion) == (401, "invalid_client")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from makers import ORIGIN, Browser, Clock, Shop, page_visit, purchase, purchases
 
+from broker import errors
 from broker.ledger import queries as ledger
 from broker.terms.actions import set_terms
 
@@ -226,3 +227,18 @@ def test_the_preview_shows_what_is_then_read(alice: Browser, bookshop: Shop, tol
     read = [{name: value for name, value in row.items() if name not in {"id", "order_id"}} for row in bookshop.read().json["items"]]
     for row in seen.rows:
         assert {name: value for name, value in row.items() if name != "order_id"} in read
+
+
+@pytest.mark.parametrize("failed", [errors.Busy(retry_after=3), errors.OutcomeUnknown(retry_after=5)], ids=["not entered", "perhaps entered"])
+def test_without_its_entry_nothing_is_read(alice: Browser, bookshop: Shop, clock: Clock, monkeypatch: pytest.MonkeyPatch, failed: Exception) -> None:
+    """K64: the entry cannot be written, or nobody knows whether it was; no byte of a row leaves."""
+    alice.store(purchase(clock() - dt.timedelta(days=2), "A Study in Ink"))
+    bookshop.connect(alice)
+
+    def refused(*_args: object, **_more: object) -> None:
+        raise failed
+
+    monkeypatch.setattr(type(alice.app.extensions["broker"]), "write", refused)
+    answer = bookshop.read()
+    assert (answer.status_code, answer.json["type"]) == (503, "/problems/ledger-unavailable")
+    assert "A Study in Ink" not in answer.text
