@@ -196,7 +196,7 @@ def _write(part: Path, file: str, content: IO[bytes], to: To | None, set_id: byt
 @contextlib.contextmanager
 def _new(path: Path) -> Iterator[IO[bytes]]:
     """A new file of mode 0600, durable at the end."""
-    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:  # noqa: PTH123 - a mode at creation
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
         yield out
         out.flush()
         os.fsync(out.fileno())
@@ -240,7 +240,7 @@ def _drop_older(directory: Path, keep: Pair) -> None:
         try:
             wipe(path)
         except OSError as failed:
-            log.error(STAYS.format(new=keep.data.name), path, _why(failed))  # noqa: TRY400 - the sentence says it all
+            log.warning(STAYS.format(new=keep.data.name), path, _why(failed))
     for path in later:
         log.warning(LATER, path)
     with contextlib.suppress(OSError):

@@ -166,12 +166,7 @@ def verify(document: bytes | str, *, registered: Collection[str] | None = None) 
     payload, signatures = _opened(document)
     if len(signatures) != len(ALGORITHMS):
         raise NotSigned([{"pointer": "/signatures", "detail": "Give exactly two signatures: the person's, then the vendor's."}])
-    content = read_payload(unb64(payload, "/payload"))
-    seen: list[str] = []
-    for (party, algorithms), (signature, pointer) in zip(ALGORITHMS.items(), signatures, strict=True):
-        key = _key(content[party]["jwk"], f"/payload/{party}/jwk")
-        check_signature(payload, signature, pointer, typ=TYP, key=key, algorithms=algorithms)
-        seen.append(key.thumbprint())
+    content, seen = _signed(payload, signatures)
     if seen[0] == seen[1]:
         raise NotSigned([{"pointer": "/signatures/1", "detail": "Let each party sign with a key of its own."}])
     if registered is not None and seen[1] not in registered:
@@ -184,10 +179,17 @@ def verify_first(document: bytes | str) -> Document:
     payload, signatures = _opened(document)
     if len(signatures) != 1:
         raise NotSigned([{"pointer": "/signatures", "detail": "Give exactly one signature: the person's."}])
-    content = read_payload(unb64(payload, "/payload"))
-    key = _key(content["first_party"]["jwk"], "/payload/first_party/jwk")
-    check_signature(payload, *signatures[0], typ=TYP, key=key, algorithms=ALGORITHMS["first_party"])
-    return content
+    return _signed(payload, signatures)[0]
+
+
+def _signed(payload: str, signatures: list[tuple[Any, str]]) -> tuple[Document, list[str]]:
+    """The content, and the thumbprints of those who signed it: the person first, then the vendor where it has."""
+    content, seen = read_payload(unb64(payload, "/payload")), []
+    for (party, algorithms), (signature, pointer) in zip(ALGORITHMS.items(), signatures, strict=False):
+        key = _key(content[party]["jwk"], f"/payload/{party}/jwk")
+        check_signature(payload, signature, pointer, typ=TYP, key=key, algorithms=algorithms)
+        seen.append(key.thumbprint())
+    return content, seen
 
 
 def _opened(document: bytes | str) -> tuple[str, list[tuple[Any, str]]]:

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, LargeBinary, Table, delete, func, ins
 from broker.db import metadata
 from broker.events import actions as event_actions
 from broker.events import queries as event_queries
-from broker.events.models import counts, events, shreds
+from broker.events.models import counts, events, retired_keys, shreds
 from broker.exports import actions as exports
 from broker.factors.models import recovery_codes
 from broker.grants import actions as grant_actions
@@ -82,7 +82,7 @@ def _restored(broker: Broker) -> bytes:
         everyone = people.everyone(tx)
     if everyone and not any(broker.vault.has_keys(person_id) for person_id in everyone):
         raise NoKey(STRANGE)
-    if heads.mark(broker.heads, heads.BROKER) and any(_lacks(broker, person_id) for person_id in everyone):
+    if any(_lacks(broker, person_id) for person_id in everyone):
         raise NoKey(OLDER)
     log.warning("an older copy of the stores has come back: %s", why)
     heads.set_mark(broker.heads, heads.RESTORING, os.urandom(16), keep=True)
@@ -136,6 +136,8 @@ def _lacks(broker: Broker, person_id: bytes) -> bool:
         return True
     known = broker.vault.keys_of(person_id) | heads.destroyed_of(broker.heads, person_id) | {_HOSTS}
     with broker.reading() as tx:
+        # Where heads.db is lost, data.db itself tells which keys were to go.
+        known |= set(tx.execute(select(retired_keys.c.key_id).where(retired_keys.c.person_id == person_id)).scalars())
         return any(_key_ids(tx, table, column, person_id) - known for table, column in sealed_columns())
 
 
@@ -168,24 +170,31 @@ def _restore(broker: Broker, restore: bytes) -> None:
     broker.write(lambda tx: [tx.execute(delete(table)) for table in NOBODYS_VOID], ending=True)
     with broker.reading() as tx:
         everyone = people.everyone(tx)
+    forgotten = heads.forgotten_events(broker.heads)
+    wider = [(person_id, grant_id) for person_id, grant_id, narrowed in _wider(broker) if narrowed]
     for person_id in everyone:
-        if broker.vault.has_keys(person_id):
-            _begin_again(broker, person_id, restore)
-        else:
-            # Nothing of theirs can ever be opened.
-            exports.delete_rows(broker, person_id)
+        _begin_again(broker, person_id, restore, forgotten.get(person_id, []))
+    for person_id, grant_id in wider:
+        # What it was narrowed to is lost, and as it was before it must not be again.
+        grant_actions.revoke(broker, person_id, grant_id, by={"role": "broker"}, reason=grants.RESTORED)
+    for person_id in everyone:
+        with broker.reading() as tx:
+            live = grants.active(tx, person_id, broker.now())
+        for grant_id in live:
+            grant_actions.pause_restored(broker, person_id, grant_id)
     broker.data.truncate_log()
     here = set(everyone)
     gone = {person_id for person_id, _ in heads.signed_heads(broker.heads)} - here
     heads.settle(broker.heads, broker.vault.broker_id, broker.vault.epoch, sorted(gone))
 
 
-def _begin_again(broker: Broker, person_id: bytes, restore: bytes) -> None:
+def _begin_again(broker: Broker, person_id: bytes, restore: bytes, tags: Sequence[bytes]) -> None:
+    """Begin a person's log anew, void what lets them or others in, and forget again the events of these tags."""
     now, ring, unknown = broker.now(), broker.appender(person_id), heads.mark(broker.heads, heads.BROKER) is None
     key = ledger.entry_key(ring, now)
     signed = heads.checkpoints_of(broker.heads, person_id)
     kept = broker.vault.keys_of(person_id)
-    forgotten = [("", now.date(), tag) for tag in heads.forgotten_events(broker.heads).get(person_id, [])]
+    forgotten = [("", now.date(), tag) for tag in tags]
 
     def job(tx: Connection) -> None:
         for table in VOID:
@@ -196,14 +205,6 @@ def _begin_again(broker: Broker, person_id: bytes, restore: bytes) -> None:
             _drop_keyless(tx, person_id, kept | {key.key_id})
 
     broker.write(job, ending=True)
-    for whose, grant_id, narrowed in list(_wider(broker)):
-        if whose == person_id and narrowed:
-            # What it was narrowed to is lost, and as it was before it must not be again.
-            grant_actions.revoke(broker, person_id, grant_id, by={"role": "broker"}, reason=grants.RESTORED)
-    with broker.reading() as tx:
-        live = grants.active(tx, person_id, now)
-    for grant_id in live:
-        grant_actions.pause_restored(broker, person_id, grant_id)
 
 
 def sealed_columns() -> list[tuple[Table, Column[Any]]]:

@@ -26,7 +26,7 @@ processes = Table(
     Column("pid", Integer, nullable=False),
     Column("public", LargeBinary(32), nullable=False),
     Column("wrapped_root", LargeBinary),
-    # When somebody was last at one of its pages, in Unix seconds.
+    # When somebody was last at one of its pages, in seconds that the machine had run.
     Column("used_at", Integer, nullable=False, server_default="0"),
 )
 

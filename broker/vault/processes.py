@@ -46,10 +46,13 @@ class Member:
         """Whether a process was handed nothing yet."""
         return tx.execute(select(processes.c.process_id).where(processes.c.wrapped_root.is_(None)).limit(1)).first() is not None
 
-    def last_used(self, tx: Connection, here: int) -> int:
-        """When somebody was last at a page of any process, in Unix seconds; `here` is when at this one's."""
+    def last_used(self, tx: Connection, here: int, now: int) -> int:
+        """When somebody was last at a page of any process, in seconds that the machine has run; `here` is when at this one's.
+
+        What is later than `now` is from before the machine was started anew.
+        """
         tx.execute(update(processes).where(processes.c.process_id == self.id).values(used_at=here))
-        return int(tx.execute(select(func.max(processes.c.used_at))).scalar_one())
+        return int(tx.execute(select(func.max(processes.c.used_at)).where(processes.c.used_at <= now)).scalar_one())
 
     def forget(self, tx: Connection) -> None:
         """Take back what was handed to this process."""

@@ -16,6 +16,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
+from broker.clock import running
 from broker.db import DatabaseFailed, Store, lots
 from broker.errors import Busy, Conflict, Sealed, Unsealable
 from broker.vault import derive, epochs, slots
@@ -41,6 +42,11 @@ def _of_month(person_id: bytes, kind: str, month: str) -> ColumnElement[bool]:
     return (keys.person_id == person_id) & (keys.kind == kind) & (keys.month == month) & (keys.role == "data")
 
 
+def _now() -> int:
+    """Seconds that this machine has run, the same for every process and whatever its clock is set to."""
+    return int(running().total_seconds())
+
+
 class Vault:
     """The vault of one broker, open or sealed."""
 
@@ -55,7 +61,7 @@ class Vault:
         self._root: bytes | None = None
         self._keks: dict[int, OpenKey] = {}
         self._looked = 0.0
-        self._used = time.time()
+        self._used = _now()
         with store.reading() as tx:
             # Whether this is the very first start.
             self.fresh = fresh = slots.count(tx) == 0
@@ -134,15 +140,15 @@ class Vault:
 
     def used(self) -> None:
         """Somebody is at a page."""
-        self._used = time.time()
+        self._used = _now()
 
     def lock_idle(self, minutes: int) -> None:
         """Seal the vault where nobody was at a page of any process for so many minutes; 0 is never. Called by the sweep."""
         # What another process handed over is fetched even where nobody comes, so that it does not lie there.
         if minutes and not self.sealed:
             with self._store.writing() as tx:
-                used = self._member.last_used(tx, int(self._used))
-            if time.time() - used > minutes * 60:
+                used = self._member.last_used(tx, self._used, _now())
+            if _now() - used > minutes * 60:
                 self.lock()
 
     def close(self) -> None:

@@ -3,7 +3,6 @@
 import datetime as dt
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from broker.ledger import queries as ledger_queries
 from broker.opening import open_broker, opened
 from broker.people import actions as people
 from broker.vault import slots
+from broker.vault import vault as vaults
 from broker.vendors import queries as vendors
 
 PASSWORD = "correct horse battery staple"
@@ -97,13 +97,13 @@ def test_what_opens_the_broker_goes_to_whoever_waits_and_to_nobody_else(tmp_path
         written = files_of(settings)
         one.vault.share()
         assert files_of(settings) == written
-        now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 600)
+        now = vaults._now()
+        monkeypatch.setattr(vaults, "_now", lambda: now + 600)
         other.vault.used()
         other.vault.lock_idle(5)
         one.vault.lock_idle(5)
         assert not one.vault.sealed
-        monkeypatch.setattr(time, "time", lambda: now + 1200)
+        monkeypatch.setattr(vaults, "_now", lambda: now + 1200)
         for broker in (one, other):
             broker.vault.lock_idle(5)
         assert one.vault.sealed

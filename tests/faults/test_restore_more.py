@@ -111,7 +111,8 @@ def test_a_removed_key_stays_removed(world: World) -> None:
     assert not old & {slot.id for slot in world.broker.vault.slots()}
 
 
-def test_older_keys_beside_newer_data_stop_the_start(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", [False, True], ids=["beside heads.db", "with heads.db lost too"])
+def test_older_keys_beside_newer_data_stop_the_start(world: World, tmp_path: Path, *, lost: bool) -> None:
     """What was kept since would be lost for good: nothing is changed, and with the right keys all is there."""
     world.start()
     world.clock.advance(days=40)
@@ -124,7 +125,7 @@ def test_older_keys_beside_newer_data_stop_the_start(world: World, tmp_path: Pat
     close_app(world.app)
     for path in (world.settings.data_dir / "keys.db", world.settings.key_file):
         shutil.copy(path, tmp_path / path.name)
-    world.put_back("keys.db", "key")
+    world.put_back("keys.db", "key", *(["-heads.db"] if lost else []))
     for _ in range(2):
         with pytest.raises(NoKey, match=r"keys.db is older than data.db.*nothing was changed"):
             create_app(world.settings, world.clock)
